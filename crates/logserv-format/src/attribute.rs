@@ -1,0 +1,305 @@
+//! The names that a format refers to, and their values in a record: Python's `defaults | record.__dict__`.
+//!
+//! In: names at compile time; a [`Record`] and the rendered `asctime` for each line. Out: a [`Value`] that borrows from
+//! them, or that there is none. Pure.
+//! Not here: what is done with the value.
+
+use std::borrow::Cow;
+
+use logserv_wire::record::Record;
+use logserv_wire::value::Value;
+
+use crate::formatter::RenderError;
+use crate::repr::Doubt;
+
+/// The attributes that every `LogRecord` has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standard {
+    Name,
+    Message,
+    LevelName,
+    LevelNo,
+    PathName,
+    FileName,
+    Module,
+    LineNo,
+    FuncName,
+    Created,
+    Msecs,
+    RelativeCreated,
+    Thread,
+    ThreadName,
+    Process,
+    ProcessName,
+    TaskName,
+    ExcInfo,
+    ExcText,
+    StackInfo,
+    /// Known only where the producer has sent them as attributes.
+    Unsent,
+}
+
+fn standard(name: &str) -> Option<Standard> {
+    Some(match name {
+        "name" => Standard::Name,
+        "message" => Standard::Message,
+        "levelname" => Standard::LevelName,
+        "levelno" => Standard::LevelNo,
+        "pathname" => Standard::PathName,
+        "filename" => Standard::FileName,
+        "module" => Standard::Module,
+        "lineno" => Standard::LineNo,
+        "funcName" => Standard::FuncName,
+        "created" => Standard::Created,
+        "msecs" => Standard::Msecs,
+        "relativeCreated" => Standard::RelativeCreated,
+        "thread" => Standard::Thread,
+        "threadName" => Standard::ThreadName,
+        "process" => Standard::Process,
+        "processName" => Standard::ProcessName,
+        "taskName" => Standard::TaskName,
+        "exc_info" => Standard::ExcInfo,
+        "exc_text" => Standard::ExcText,
+        "stack_info" => Standard::StackInfo,
+        "msg" | "args" => Standard::Unsent,
+        _ => return None,
+    })
+}
+
+/// Whether every `LogRecord` has an attribute of this name.
+pub(crate) fn is_standard(name: &str) -> bool {
+    name == "asctime" || standard(name).is_some()
+}
+
+/// The attributes that one formatter refers to, numbered in the order of their first use.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    names: Vec<Name>,
+}
+
+#[derive(Debug)]
+struct Name {
+    text: Box<str>,
+    standard: Option<Standard>,
+    is_asctime: bool,
+    /// From `defaults`; not looked at for a standard attribute, which every record has.
+    default: Option<Value<'static>>,
+}
+
+/// A name's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameId(usize);
+
+impl Names {
+    /// The number of `text`, new or known.
+    pub(crate) fn id(&mut self, text: &str) -> NameId {
+        if let Some(id) = self.find(text) {
+            return id;
+        }
+        let name = Name {
+            text: text.into(),
+            standard: standard(text),
+            is_asctime: text == "asctime",
+            default: None,
+        };
+        self.names.push(name);
+        NameId(self.names.len() - 1)
+    }
+
+    fn find(&self, text: &str) -> Option<NameId> {
+        self.names.iter().position(|name| &*name.text == text).map(NameId)
+    }
+
+    /// The value of `name` in records that do not have it; without effect where nothing refers to it.
+    pub(crate) fn set_default(&mut self, text: &str, value: Value<'static>) {
+        if let Some(name) = self.names.iter_mut().find(|name| &*name.text == text) {
+            name.default = Some(value);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &*name.text)
+    }
+}
+
+/// Everything that one line is rendered from.
+pub(crate) struct Scope<'s> {
+    record: &'s Record<'s>,
+    names: &'s Names,
+    /// By name; empty where the record has no attributes of these names.
+    extras: Vec<Option<Value<'s>>>,
+    /// What `formatTime` gave, where the format uses the time.
+    pub(crate) asctime: Option<&'s str>,
+    pub(crate) doubt: Doubt,
+}
+
+impl<'s> Scope<'s> {
+    /// Looks through the record's attributes once.
+    pub(crate) fn new(record: &'s Record<'s>, names: &'s Names, doubt: Doubt) -> Self {
+        let mut extras = Vec::new();
+        for (text, value) in record.attributes() {
+            if let Some(NameId(index)) = names.find(text) {
+                if extras.is_empty() {
+                    extras.resize_with(names.names.len(), || None);
+                }
+                if let Some(place) = extras.get_mut(index) {
+                    *place = Some(value);
+                }
+            }
+        }
+        Self {
+            record,
+            names,
+            extras,
+            asctime: None,
+            doubt,
+        }
+    }
+
+    fn extra(&self, id: NameId) -> Option<&Value<'s>> {
+        self.extras.get(id.0)?.as_ref()
+    }
+
+    /// The value of `id` where it is a text of the record's own: what most fields of most lines are.
+    pub(crate) fn text(&self, id: NameId) -> Option<&'s str> {
+        let name = self.names.names.get(id.0)?;
+        if name.is_asctime {
+            return self.asctime;
+        }
+        let record = self.record;
+        if name.standard == Some(Standard::Message) {
+            return record.message;
+        }
+        if self.extra(id).is_some() {
+            return None;
+        }
+        match name.standard? {
+            Standard::Name => record.name,
+            Standard::LevelName => record.level_name,
+            Standard::PathName => record.path_name,
+            Standard::FileName => record.file_name,
+            Standard::Module => record.module,
+            Standard::FuncName => record.func_name,
+            Standard::ThreadName => record.thread_name,
+            Standard::ProcessName => record.process_name,
+            Standard::TaskName => record.task_name,
+            _ => None,
+        }
+    }
+
+    /// The value of `id`.
+    ///
+    /// # Errors
+    /// `Missing` where Python raises a `KeyError`, `Unsupported` where the value is not known here.
+    pub(crate) fn get(&self, id: NameId) -> Result<Cow<'_, Value<'s>>, RenderError> {
+        let Some(name) = self.names.names.get(id.0) else {
+            return Err(RenderError::Missing { name: String::new() });
+        };
+        // `format` sets asctime and message before it renders, whatever the record has.
+        if let Some(text) = self.text(id) {
+            return Ok(Cow::Owned(Value::Str(Cow::Borrowed(text))));
+        }
+        if let Some(value) = self.extra(id) {
+            return Ok(Cow::Borrowed(value));
+        }
+        match name.standard {
+            Some(standard) => self.standard(standard).map(Cow::Owned),
+            None => match &name.default {
+                Some(value) => Ok(Cow::Borrowed(value)),
+                None => Err(RenderError::Missing {
+                    name: name.text.to_string(),
+                }),
+            },
+        }
+    }
+
+    fn standard(&self, standard: Standard) -> Result<Value<'s>, RenderError> {
+        let record = self.record;
+        let text =
+            |text: Option<&'s str>| Ok(text.map_or(Value::None, |text| Value::Str(Cow::Borrowed(text))));
+        let is_sure = record.exc_text.is_none() || self.doubt == Doubt::Guess;
+        match standard {
+            Standard::Name => text(record.name),
+            Standard::Message => text(record.message),
+            Standard::LevelName => text(record.level_name),
+            Standard::LevelNo => Ok(Value::Int(record.level_no.into())),
+            Standard::PathName => text(record.path_name),
+            Standard::FileName => text(record.file_name),
+            Standard::Module => text(record.module),
+            Standard::LineNo => Ok(Value::Int(record.line_no.into())),
+            Standard::FuncName => text(record.func_name),
+            Standard::Created => Ok(Value::Float(record.created)),
+            Standard::Msecs => Ok(Value::Float(record.msecs)),
+            Standard::RelativeCreated => Ok(Value::Float(record.relative_created)),
+            Standard::Thread => Ok(record.thread.map_or(Value::None, unsigned)),
+            Standard::ThreadName => text(record.thread_name),
+            Standard::Process => Ok(record
+                .process
+                .map_or(Value::None, |process| Value::Int(process.into()))),
+            Standard::ProcessName => text(record.process_name),
+            Standard::TaskName => text(record.task_name),
+            Standard::StackInfo => text(record.stack_info),
+            // Python renders the format before it makes `exc_text`: with an exception, whether the attribute was set
+            // already depends on the handlers before.
+            Standard::ExcText if is_sure => text(record.exc_text),
+            Standard::ExcInfo if is_sure => Ok(Value::None),
+            Standard::ExcText | Standard::ExcInfo => Err(RenderError::Unsupported {
+                what: "exc_info and exc_text inside a format",
+            }),
+            Standard::Unsent => Err(RenderError::Unsupported {
+                what: "msg or args, which the record lacks",
+            }),
+        }
+    }
+
+    /// `exc_text` or `stack_info` as `Formatter.format` appends it: `None` where it is empty.
+    ///
+    /// # Errors
+    /// `Unsupported` where it is no text; Python raises.
+    pub(crate) fn appendix(
+        &self,
+        id: NameId,
+        field: Option<&'s str>,
+    ) -> Result<Option<Cow<'_, str>>, RenderError> {
+        match self.extra(id) {
+            None => Ok(field.filter(|text| !text.is_empty()).map(Cow::Borrowed)),
+            Some(Value::Str(text)) => Ok(Some(text)
+                .filter(|text| !text.is_empty())
+                .map(|text| Cow::Borrowed(&**text))),
+            Some(Value::None) => Ok(None),
+            Some(_) => Err(RenderError::Unsupported {
+                what: "an exc_text or stack_info that is no text",
+            }),
+        }
+    }
+}
+
+fn unsigned(number: u64) -> Value<'static> {
+    match i64::try_from(number) {
+        Ok(number) => Value::Int(number),
+        Err(_) => Value::BigInt(Cow::Owned(number.to_string())),
+    }
+}
+
+/// A default of the specification as Python sees it. A number without fraction beyond 2^63 may have lost digits in JSON.
+pub(crate) fn from_json(json: &serde_json::Value) -> Value<'static> {
+    match json {
+        serde_json::Value::Null => Value::None,
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), _, _) => Value::Int(number),
+            (None, Some(number), _) => unsigned(number),
+            (None, None, Some(number)) if number.abs() < 9_223_372_036_854_775_808.0 => Value::Float(number),
+            _ => Value::Opaque(Cow::Owned(number.to_string())),
+        },
+        serde_json::Value::String(text) => Value::Str(Cow::Owned(text.clone())),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        serde_json::Value::Object(pairs) => Value::Dict(
+            pairs
+                .iter()
+                .map(|(key, value)| (Value::Str(Cow::Owned(key.clone())), from_json(value)))
+                .collect(),
+        ),
+    }
+}

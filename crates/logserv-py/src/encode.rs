@@ -1,0 +1,416 @@
+//! Encodes one `LogRecord`: as fields where the server can render its line, as a finished line where only Python can.
+//!
+//! In: handler, record and the [`Plan`] that its formatter allows. Out: one wire record of at most the limit's length.
+//! Runs user code (`getMessage`, `__str__`, `format`), so no lock may be held. Side effects on the record are those
+//! of `Formatter.format`: `message` and `exc_text` are set.
+
+use logserv_format::{Formatter, message_as_json};
+use logserv_wire::record::{HEADER_LEN, Record, RecordKind, RecordWriter};
+use logserv_wire::value::Value;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::cut::{self, Cuttable};
+use crate::gather::{Gathered, Needs};
+use crate::names::Standard;
+use crate::originals::Originals;
+use crate::text::Text;
+use crate::watch::{dict_of, formatter_of};
+
+/// Who makes the lines of a formatter.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Python, in this process.
+    Python,
+    /// The server, for the records that it supports.
+    Server(Box<Compiled>),
+}
+
+/// A formatter that the server knows.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// Its number on the session.
+    pub(crate) id: u32,
+    /// The same code that the server will run.
+    pub(crate) formatter: Formatter,
+    /// What it refers to.
+    pub(crate) needs: Needs,
+}
+
+impl Compiled {
+    /// A compiled formatter under its number.
+    pub(crate) fn new(formatter: Formatter, id: u32) -> Self {
+        let mut needs = Needs::default();
+        for name in formatter.uses() {
+            match Standard::from_name(name) {
+                Some(standard) => needs.standard |= standard.bit(),
+                None => needs.others.push(name.to_owned()),
+            }
+        }
+        if formatter.is_json() {
+            // It shows the traceback in its place, and travels as that.
+            needs.standard &= !Standard::ExcInfo.bit();
+        }
+        Self { id, formatter, needs }
+    }
+}
+
+/// Shares of a record's limit: what may not be cut fits beside them even at the smallest limit.
+mod share {
+    /// All attributes together.
+    pub(super) const ATTRIBUTES: usize = 4;
+    /// What always stays of message, traceback and stack, each.
+    pub(super) const LONG_TEXT: usize = 8;
+    /// What always stays of a name, each.
+    pub(super) const NAME: usize = 64;
+}
+
+/// The smallest limit of a record in bytes: header, field heads and the shares above fit.
+pub(crate) const RECORD_MAX_MIN: usize = 1024;
+
+/// Bytes of a line of JSON around its message.
+const JSON_HEAD_LEN: usize = 16;
+
+/// Bytes of the twelve text fields' heads.
+const TEXT_HEADS_LEN: usize = 12 * 4;
+
+/// One record to encode.
+pub(crate) struct Job<'a, 'py> {
+    pub(crate) originals: &'a Originals,
+    pub(crate) handler: &'a Bound<'py, PyAny>,
+    pub(crate) record: &'a Bound<'py, PyAny>,
+    /// Longest encoded record in bytes.
+    pub(crate) record_max: usize,
+}
+
+impl<'py> Job<'_, 'py> {
+    /// Appends the record to `out`, which is empty. Tells whether something was cut.
+    ///
+    /// # Errors
+    /// What rendering the record in Python raises.
+    pub(crate) fn encode(&self, plan: &Plan, out: &mut Vec<u8>) -> PyResult<bool> {
+        if let Plan::Server(compiled) = plan
+            && self.originals.record_is_plain(self.record)
+            && let Some(dict) = dict_of(self.record)?
+            && let Some(was_cut) = self.encode_fields(compiled, &dict, out)?
+        {
+            return Ok(was_cut);
+        }
+        out.clear();
+        let is_json = matches!(plan, Plan::Server(compiled) if compiled.formatter.is_json());
+        self.encode_line(is_json, out)
+    }
+
+    /// `None`: the server cannot be sure of the line.
+    fn encode_fields(
+        &self,
+        compiled: &Compiled,
+        dict: &Bound<'py, PyDict>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<Option<bool>> {
+        let needs = &compiled.needs;
+        let mut gathered = Gathered::from_dict(dict, needs, self.record_max / share::ATTRIBUTES);
+        let is_json = compiled.formatter.is_json();
+        let has_items = is_json && self.put_message_items(&mut gathered, needs);
+        let Some(mut long) = self.check(&gathered, compiled)? else {
+            return Ok(None);
+        };
+        let message = if has_items {
+            PyString::new(dict.py(), "").into_any()
+        } else {
+            self.message(&gathered)?
+        };
+        dict.set_item(pyo3::intern!(dict.py(), "message"), &message)?;
+        long.message = Text::exact(&message);
+        match &long.message {
+            Some(text) if text.is_escaped() => return Ok(None),
+            Some(_) => {}
+            None => gathered.put_attribute(Text::Static(Standard::Message.name()), &message),
+        }
+        if is_json {
+            if !self.put_exception(compiled, &mut gathered, &mut long)? || long.is_escaped() {
+                return Ok(None);
+            }
+        } else if long.exc_text.as_ref().is_none_or(|text| text.as_str().is_empty())
+            && let Some(exc_info) = &gathered.exc_info
+            && exc_info.is_truthy()?
+        {
+            if needs.has(Standard::ExcText) {
+                return Ok(None); // the format sees it as it was before
+            }
+            let Some(text) = self.format_exception(exc_info)? else {
+                return Ok(None);
+            };
+            long.exc_text = Some(text);
+        }
+        let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
+        let head = Record {
+            kind: RecordKind::Fields,
+            formatter: compiled.id,
+            ..gathered.numbers.clone()
+        };
+        Ok(self.write(head, &gathered, &long, is_supported, out))
+    }
+
+    /// The traceback and stack that the record already has; `None`: the record is not one that the server can render.
+    fn check(&self, gathered: &Gathered<'py>, compiled: &Compiled) -> PyResult<Option<LongTexts<'py>>> {
+        let needs = &compiled.needs;
+        const ALWAYS: [Standard; 3] = [Standard::ExcInfo, Standard::ExcText, Standard::StackInfo];
+        const MADE: [Standard; 2] = [Standard::Message, Standard::AscTime];
+        let always = ALWAYS.iter().fold(needs.standard, |bits, each| bits | each.bit());
+        let wanted = MADE.iter().fold(always, |bits, each| bits & !each.bit());
+        let is_wanted = |name: &str| {
+            Standard::from_name(name)
+                .map_or_else(|| compiled.formatter.shows_attribute(name), |it| needs.has(it))
+        };
+        let is_opaque = |(name, value): &(Text<'_>, Value<'_>)| {
+            matches!(value, Value::Opaque(_)) && is_wanted(name.as_str())
+        };
+        if compiled.formatter.is_json() && gathered.left_out {
+            return Ok(None);
+        }
+        if gathered.odd || wanted & !gathered.present != 0 || gathered.attributes.iter().any(is_opaque) {
+            return Ok(None);
+        }
+        let (Some(exc_text), Some(stack_info)) = (
+            text_or_none(gathered.exc_text.as_ref()),
+            text_or_none(gathered.stack_info.as_ref()),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(LongTexts {
+            message: None,
+            exc_text,
+            stack_info,
+        }))
+    }
+
+    /// A message that is a dict travels with its items, to be fields of their own. Tells whether it is one.
+    fn put_message_items(&self, gathered: &mut Gathered<'py>, needs: &Needs) -> bool {
+        let Some(msg) = gathered.msg.clone().filter(|msg| msg.is_instance_of::<PyDict>()) else {
+            return false;
+        };
+        if !needs.has(Standard::Msg) {
+            gathered.put_attribute(Text::Static(Standard::Msg.name()), &msg);
+        }
+        // Where it is opaque, as one of a subclass is, only Python knows its items.
+        gathered.odd |= !has_dict(gathered, Standard::Msg);
+        true
+    }
+
+    /// The traceback of a record for a `JsonFormatter`, which remembers none; `false`: only Python can render it.
+    fn put_exception(
+        &self,
+        compiled: &Compiled,
+        gathered: &mut Gathered<'py>,
+        long: &mut LongTexts<'py>,
+    ) -> PyResult<bool> {
+        let py = self.record.py();
+        let Some(exc_info) = gathered.exc_info.clone().filter(|exc_info| !exc_info.is_none()) else {
+            return Ok(true);
+        };
+        if compiled.needs.has(Standard::ExcText) || !exc_info.is_truthy()? {
+            return Ok(false);
+        }
+        let formatter = formatter_of(self.handler, self.originals)?;
+        let text = formatter.call_method1(pyo3::intern!(py, "formatException"), (&exc_info,))?;
+        long.exc_text = Text::exact(&text);
+        if compiled.formatter.wants_exception_head() {
+            let head = formatter.call_method1(pyo3::intern!(py, "_exception_head"), (&exc_info,))?;
+            gathered.put_attribute(Text::Static(Standard::ExcInfo.name()), &head);
+            gathered.odd |= !has_dict(gathered, Standard::ExcInfo);
+        }
+        let is_text = long
+            .exc_text
+            .as_ref()
+            .is_some_and(|text| !text.as_str().is_empty());
+        Ok(is_text && !gathered.odd)
+    }
+
+    /// `record.getMessage()`, without the call where its result is the record's `msg`.
+    fn message(&self, gathered: &Gathered<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let (Some(msg), Some(args)) = (&gathered.msg, &gathered.args)
+            && !gathered.overrides
+            && self.originals.record_is_exact(self.record)
+            && msg.is_exact_instance_of::<PyString>()
+            && !args.is_truthy()?
+        {
+            return Ok(msg.clone());
+        }
+        self.record
+            .call_method0(pyo3::intern!(self.record.py(), "getMessage"))
+    }
+
+    /// `formatter.formatException(exc_info)`, remembered in the record as `Formatter.format` does; `None`: no `str`.
+    fn format_exception(&self, exc_info: &Bound<'py, PyAny>) -> PyResult<Option<Text<'py>>> {
+        let py = exc_info.py();
+        let formatter = formatter_of(self.handler, self.originals)?;
+        let text = formatter.call_method1(pyo3::intern!(py, "formatException"), (exc_info,))?;
+        self.record.setattr(pyo3::intern!(py, "exc_text"), &text)?;
+        Ok(Text::exact(&text))
+    }
+
+    /// `is_json`: a line that is too long becomes the message of another one, for half of an object is none.
+    fn encode_line(&self, is_json: bool, out: &mut Vec<u8>) -> PyResult<bool> {
+        let py = self.record.py();
+        let line = self
+            .handler
+            .call_method1(pyo3::intern!(py, "format"), (self.record,))?;
+        let line = line.cast_into::<PyString>().map_err(|error| {
+            let class = error.into_inner().get_type();
+            PyTypeError::new_err(format!("format() must give a str, not {class}"))
+        })?;
+        let mut gathered = Gathered::default();
+        if let Ok(dict) = self.record.getattr(pyo3::intern!(py, "__dict__"))
+            && let Ok(dict) = dict.cast_into::<PyDict>()
+        {
+            gathered = Gathered::from_dict(&dict, &Needs::default(), 0);
+        }
+        let long = LongTexts {
+            message: Some(Text::new(line)),
+            ..LongTexts::default()
+        };
+        let head = Record {
+            kind: RecordKind::Line,
+            ..gathered.numbers.clone()
+        };
+        let was_cut = self
+            .write(head.clone(), &gathered, &long, |_| true, out)
+            .unwrap_or_default();
+        if was_cut && is_json {
+            let text = long.message.as_ref().map_or("", Text::as_str);
+            // No escape is needed but those of quotes and backslashes, and what fits this share is not cut again.
+            let shorter = cut::cut(text, (self.record_max / share::LONG_TEXT - JSON_HEAD_LEN) / 2);
+            let long = LongTexts {
+                message: Some(Text::Escaped(message_as_json(&shorter))),
+                ..LongTexts::default()
+            };
+            out.clear();
+            self.write(head, &gathered, &long, |_| true, out);
+        }
+        Ok(was_cut)
+    }
+
+    /// Cuts what is too long and writes the record; `None`: what would be written is not supported.
+    fn write(
+        &self,
+        head: Record<'_>,
+        gathered: &Gathered<'_>,
+        long: &LongTexts<'_>,
+        is_supported: impl Fn(&Record<'_>) -> bool,
+        out: &mut Vec<u8>,
+    ) -> Option<bool> {
+        let attributes_len: usize = gathered.used;
+        let room = self
+            .record_max
+            .saturating_sub(HEADER_LEN + TEXT_HEADS_LEN + attributes_len);
+        let whole = [
+            &long.message,
+            &long.exc_text,
+            &long.stack_info,
+            &gathered.path_name,
+            &gathered.file_name,
+            &gathered.module,
+            &gathered.func_name,
+            &gathered.name,
+            &gathered.thread_name,
+            &gathered.process_name,
+            &gathered.task_name,
+            &gathered.level_name,
+        ]
+        .map(|text| text.as_ref().map(Text::as_str));
+        let mut place = 0;
+        let cuttable = whole.map(|text| {
+            place += 1;
+            let share = if place <= 3 { share::LONG_TEXT } else { share::NAME };
+            text.map(|text| Cuttable {
+                text,
+                floor: self.record_max / share,
+            })
+        });
+        let shorter = cut::fit(cuttable, room);
+        let was_cut = shorter.iter().any(Option::is_some);
+        let mut place = 0;
+        let [
+            message,
+            exc_text,
+            stack_info,
+            path_name,
+            file_name,
+            module,
+            func_name,
+            name,
+            thread_name,
+            process_name,
+            task_name,
+            level_name,
+        ] = whole.map(|text| {
+            place += 1;
+            shorter.get(place - 1).and_then(Option::as_deref).or(text)
+        });
+        let record = Record {
+            message,
+            exc_text,
+            stack_info,
+            path_name,
+            file_name,
+            module,
+            func_name,
+            name,
+            thread_name,
+            process_name,
+            task_name,
+            level_name,
+            ..head
+        };
+        if gathered.attributes.is_empty() && !is_supported(&record) {
+            return None;
+        }
+        let mut writer = RecordWriter::begin(&record, out);
+        for (name, value) in &gathered.attributes {
+            writer.attribute(name.as_str(), value);
+        }
+        writer.finish();
+        if !gathered.attributes.is_empty()
+            && !Record::decode(out).is_ok_and(|(record, _)| is_supported(&record))
+        {
+            return None;
+        }
+        Some(was_cut)
+    }
+}
+
+/// The texts that can be long.
+#[derive(Debug, Default)]
+struct LongTexts<'py> {
+    message: Option<Text<'py>>,
+    exc_text: Option<Text<'py>>,
+    stack_info: Option<Text<'py>>,
+}
+
+impl LongTexts<'_> {
+    /// Whether traceback or stack had lone surrogates, whose escapes are not those of a text in JSON.
+    fn is_escaped(&self) -> bool {
+        [&self.exc_text, &self.stack_info]
+            .into_iter()
+            .flatten()
+            .any(Text::is_escaped)
+    }
+}
+
+/// Whether this attribute travels as a dict with all its items.
+fn has_dict(gathered: &Gathered<'_>, standard: Standard) -> bool {
+    let mut attributes = gathered.attributes.iter();
+    attributes.any(|(name, value)| name.as_str() == standard.name() && matches!(value, Value::Dict(_)))
+}
+
+/// `None`: neither a `str` nor `None`, or no such attribute.
+#[expect(clippy::option_option, reason = "unknown and none are different answers")]
+fn text_or_none<'py>(object: Option<&Bound<'py, PyAny>>) -> Option<Option<Text<'py>>> {
+    let object = object?;
+    if object.is_none() {
+        return Some(None);
+    }
+    Text::exact(object).map(Some)
+}

@@ -1,0 +1,224 @@
+//! Collects a `LogRecord`'s attributes from its `__dict__`, each as what the wire has for it.
+//!
+//! In: the dictionary, and what the formatter needs of it. Out: [`Gathered`], which borrows the texts from Python.
+//! Runs no user code. A standard attribute of an unusual type becomes an attribute like those of `extra`.
+//! Not here: the message and the traceback, which user code makes (`encode.rs`).
+
+use logserv_wire::record::Record;
+use logserv_wire::value::Value;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+
+use crate::clock;
+use crate::names::{Keys, Standard};
+use crate::text::Text;
+use crate::values::{self, Budget};
+
+/// What a formatter wants to know of a record.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Bits of the standard attributes that it names.
+    pub(crate) standard: u32,
+    /// Names beyond the standard ones.
+    pub(crate) others: Vec<String>,
+}
+
+impl Needs {
+    /// Whether it names this standard attribute.
+    pub(crate) fn has(&self, standard: Standard) -> bool {
+        self.standard & standard.bit() != 0
+    }
+}
+
+/// The attributes of one record.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered<'py> {
+    /// Numbers only; the texts are put in when it is written.
+    pub(crate) numbers: Record<'static>,
+    pub(crate) name: Option<Text<'py>>,
+    pub(crate) level_name: Option<Text<'py>>,
+    pub(crate) path_name: Option<Text<'py>>,
+    pub(crate) file_name: Option<Text<'py>>,
+    pub(crate) module: Option<Text<'py>>,
+    pub(crate) func_name: Option<Text<'py>>,
+    pub(crate) thread_name: Option<Text<'py>>,
+    pub(crate) process_name: Option<Text<'py>>,
+    pub(crate) task_name: Option<Text<'py>>,
+    /// These as the record has them, whatever they are.
+    pub(crate) msg: Option<Bound<'py, PyAny>>,
+    pub(crate) args: Option<Bound<'py, PyAny>>,
+    pub(crate) exc_info: Option<Bound<'py, PyAny>>,
+    pub(crate) exc_text: Option<Bound<'py, PyAny>>,
+    pub(crate) stack_info: Option<Bound<'py, PyAny>>,
+    /// Everything else, in the record's order.
+    pub(crate) attributes: Vec<(Text<'py>, Value<'static>)>,
+    /// Bits of the standard attributes that the record has.
+    pub(crate) present: u32,
+    /// Whether only Python knows what a format makes of this: a text had lone surrogates, whose escapes the server would
+    /// count and quote as characters, or a name was no `str`.
+    pub(crate) odd: bool,
+    /// Whether an attribute was left out, for lack of room.
+    pub(crate) left_out: bool,
+    /// Whether the record brings a `getMessage` of its own.
+    pub(crate) overrides: bool,
+    /// Bytes that the attributes may still take.
+    room: usize,
+    /// Bytes that they take at most.
+    pub(crate) used: usize,
+}
+
+impl<'py> Gathered<'py> {
+    /// Reads `dict`; all attributes beyond the standard texts and numbers together take at most `attributes_max` bytes.
+    pub(crate) fn from_dict(dict: &Bound<'py, PyDict>, needs: &Needs, attributes_max: usize) -> Self {
+        let mut gathered = Gathered {
+            room: attributes_max,
+            ..Gathered::default()
+        };
+        let keys = Keys::get(dict.py());
+        let mut hint = 0;
+        // Converting a value may collect garbage and so run a finalizer: the dictionary is left before that begins.
+        let pairs: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = dict.iter().collect();
+        for (key, value) in pairs {
+            let Ok(key) = key.cast_into_exact::<PyString>() else {
+                gathered.odd = true; // `{` and `$` raise on it, and a subclass may equal any name
+                continue;
+            };
+            match keys.find(&key, &mut hint) {
+                Some(standard) => gathered.put_standard(standard, value, needs),
+                None => {
+                    gathered.overrides |= key.to_str().is_ok_and(|key| key == "getMessage");
+                    gathered.put_attribute(Text::new(key), &value);
+                }
+            }
+        }
+        gathered.numbers.utc_offset_s = clock::utc_offset_s(gathered.numbers.created);
+        gathered
+    }
+
+    fn put_standard(&mut self, standard: Standard, value: Bound<'py, PyAny>, needs: &Needs) {
+        self.present |= standard.bit();
+        let fits = match standard {
+            Standard::Name => put_text(&mut self.name, &value, &mut self.odd),
+            Standard::LevelName => put_text(&mut self.level_name, &value, &mut self.odd),
+            Standard::PathName => put_text(&mut self.path_name, &value, &mut self.odd),
+            Standard::FileName => put_text(&mut self.file_name, &value, &mut self.odd),
+            Standard::Module => put_text(&mut self.module, &value, &mut self.odd),
+            Standard::FuncName => put_text(&mut self.func_name, &value, &mut self.odd),
+            Standard::ThreadName => put_text(&mut self.thread_name, &value, &mut self.odd),
+            Standard::ProcessName => put_text(&mut self.process_name, &value, &mut self.odd),
+            Standard::TaskName => put_text(&mut self.task_name, &value, &mut self.odd),
+            Standard::LevelNo => put_integer(&mut self.numbers.level_no, &value),
+            Standard::LineNo => put_integer(&mut self.numbers.line_no, &value),
+            Standard::Created => put_float(&mut self.numbers.created, &value),
+            Standard::Msecs => put_float(&mut self.numbers.msecs, &value),
+            Standard::RelativeCreated => put_float(&mut self.numbers.relative_created, &value),
+            Standard::Thread => put_optional(&mut self.numbers.thread, &value),
+            Standard::Process => put_optional(&mut self.numbers.process, &value),
+            Standard::ExcInfo => {
+                let travels = needs.has(standard);
+                self.exc_info = Some(value.clone());
+                !travels
+            }
+            Standard::ExcText => {
+                self.exc_text = Some(value);
+                return;
+            }
+            Standard::StackInfo => {
+                self.stack_info = Some(value);
+                return;
+            }
+            // Both are in the message already, and may be large: they travel only if a format names them.
+            Standard::Msg | Standard::Args => {
+                let place = if standard == Standard::Msg {
+                    &mut self.msg
+                } else {
+                    &mut self.args
+                };
+                *place = Some(value.clone());
+                !needs.has(standard)
+            }
+            // Made anew for every line.
+            Standard::Message | Standard::AscTime => return,
+        };
+        if !fits {
+            self.put_attribute(Text::Static(standard.name()), &value);
+        }
+    }
+
+    /// Adds an attribute; one that is too large becomes opaque, and is left out where not even that has room.
+    pub(crate) fn put_attribute(&mut self, name: Text<'py>, value: &Bound<'_, PyAny>) {
+        const HEAD_LEN: usize = 6; // field head and length of the name
+        if self.room == 0 {
+            self.left_out = true;
+            return;
+        }
+        let name_len = name.as_str().len();
+        let mut budget = Budget::new(self.room.saturating_sub(HEAD_LEN + name_len));
+        let value = values::from_python(value, &mut budget);
+        self.odd |= budget.escaped || name.is_escaped();
+        let Some(room) = self
+            .room
+            .checked_sub(HEAD_LEN + name_len + encoded_len_max(&value, &budget))
+        else {
+            self.left_out = true;
+            return;
+        };
+        self.used += self.room - room;
+        self.room = room;
+        self.attributes.push((name, value));
+    }
+}
+
+fn encoded_len_max(value: &Value<'_>, budget: &Budget) -> usize {
+    match value {
+        Value::Opaque(text) => 5 + text.len(),
+        _ => budget.used(),
+    }
+}
+
+/// Puts a `str` or `None` into its place; `false`: it is of another type.
+fn put_text<'py>(place: &mut Option<Text<'py>>, value: &Bound<'py, PyAny>, odd: &mut bool) -> bool {
+    if value.is_none() {
+        return true;
+    }
+    *place = Text::exact(value);
+    if let Some(text) = place {
+        *odd |= text.is_escaped();
+    }
+    place.is_some()
+}
+
+fn put_integer<T>(place: &mut T, value: &Bound<'_, PyAny>) -> bool
+where
+    T: for<'a> FromPyObject<'a, 'a>,
+{
+    let Ok(number) = value.cast_exact::<PyInt>() else {
+        return false;
+    };
+    number.extract().map(|number| *place = number).is_ok()
+}
+
+fn put_optional<T>(place: &mut Option<T>, value: &Bound<'_, PyAny>) -> bool
+where
+    T: for<'a> FromPyObject<'a, 'a>,
+{
+    if value.is_none() {
+        return true;
+    }
+    let Ok(number) = value.cast_exact::<PyInt>() else {
+        return false;
+    };
+    number.extract().map(|number| *place = Some(number)).is_ok()
+}
+
+fn put_float(place: &mut f64, value: &Bound<'_, PyAny>) -> bool {
+    if let Ok(number) = value.cast_exact::<PyFloat>() {
+        *place = number.value();
+        return true;
+    }
+    // Good enough for rotation by time; what a format shows is the attribute.
+    if let Ok(number) = value.cast_exact::<PyInt>() {
+        *place = number.extract().unwrap_or_default();
+    }
+    false
+}

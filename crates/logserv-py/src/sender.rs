@@ -1,0 +1,381 @@
+//! What a handler holds: its share in a session, what it knows of its formatter, and a buffer to encode in.
+//!
+//! In: a handler and a record. Out: the record in the session's queue. No lock of ours is held while Python code runs, so
+//! that a `__str__` that logs, a finalizer or another thread finds everything free.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use logserv_client::{Address, Launch, Level, Personal, Push, Session, SessionConfig, WhenFull};
+use logserv_format::{Formatter, Specification};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
+use crate::originals::Originals;
+use crate::sessions::Member;
+use crate::specification::describe;
+use crate::watch::{Observation, Snapshot, formatter_of};
+use crate::{render, sessions};
+
+/// A buffer beyond this many bytes is given back after a long record.
+const BUFFER_KEPT_LEN: usize = 64 << 10;
+
+/// One handler's way to its server.
+#[pyclass(frozen, module = "logserv._native")]
+pub(crate) struct Sender {
+    member: Member,
+    session: Arc<Session>,
+    record_max: usize,
+    /// How long one record may wait for space; `None`: not at all.
+    patience: Option<Duration>,
+    /// The lowest level that this handler has had announced.
+    announced_level: AtomicI32,
+    known: Mutex<Option<(Snapshot, Arc<Plan>)>>,
+    buffer: Mutex<Vec<u8>>,
+    reports_trouble: AtomicBool,
+    records_cut: AtomicU64,
+    records_rendered: AtomicU64,
+}
+
+#[pymethods]
+impl Sender {
+    #[new]
+    #[pyo3(signature = (host, port, handler_class, arguments, *, configured_at_s, record_max_bytes, ring_bytes, when_full,
+        block_timeout_s, connect_timeout_s, announce_drops, level, program, launch = None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all but four are keyword arguments, seen by one caller"
+    )]
+    fn new(
+        py: Python<'_>,
+        host: std::path::PathBuf,
+        port: Option<u16>,
+        handler_class: &str,
+        arguments: &str,
+        configured_at_s: f64,
+        record_max_bytes: usize,
+        ring_bytes: usize,
+        when_full: &str,
+        block_timeout_s: f64,
+        connect_timeout_s: Option<f64>,
+        announce_drops: bool,
+        level: i32,
+        program: &str,
+        launch: Option<std::path::PathBuf>,
+    ) -> PyResult<Self> {
+        Originals::get(py)?;
+        if record_max_bytes < RECORD_MAX_MIN {
+            return Err(PyValueError::new_err(format!(
+                "record_max_bytes must be at least {RECORD_MAX_MIN}"
+            )));
+        }
+        // With the GIL, without which Python changes no variable. Nobody else may change one anyway.
+        let variable = std::env::var_os;
+        let address = match port {
+            _ if launch.is_some() => Address::Personal(Personal::new(
+                variable("LOGSERV_SOCKET"),
+                variable("XDG_RUNTIME_DIR"),
+            )),
+            None => Address::Unix(host),
+            Some(port) => Address::Tcp {
+                host: host.to_string_lossy().into_owned(),
+                port,
+            },
+        };
+        let arguments =
+            serde_json::from_str(arguments).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let mut config = SessionConfig {
+            level,
+            configured_at_s,
+            capacity_bytes: ring_bytes,
+            announce_drops,
+            program: program.to_owned(),
+            render: Some(render::function()),
+            launch: launch.map(|program| Arc::new(Launch::new(program, std::env::vars_os()))),
+            ..SessionConfig::new(address, handler_class, arguments)
+        };
+        if let Some(timeout) = connect_timeout_s {
+            config.connect_timeout = seconds(timeout)?;
+        }
+        // Each handler's own, where the session is everybody's.
+        let patience = match when_full_from(when_full)? {
+            WhenFull::Block => Some(seconds(block_timeout_s)?),
+            WhenFull::DropNewest => None,
+        };
+        let member = Member::join(config);
+        Ok(Self {
+            session: member.session(),
+            member,
+            record_max: record_max_bytes,
+            patience,
+            announced_level: AtomicI32::new(level),
+            known: Mutex::default(),
+            buffer: Mutex::default(),
+            reports_trouble: AtomicBool::new(true),
+            records_cut: AtomicU64::new(0),
+            records_rendered: AtomicU64::new(0),
+        })
+    }
+
+    fn emit(
+        &self,
+        py: Python<'_>,
+        handler: &Bound<'_, PyAny>,
+        record: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<(String, String)>> {
+        let originals = Originals::get(py)?;
+        self.mirror_raise_exceptions(py, originals)?;
+        let plan = self.plan(handler, originals);
+        let mut bytes = self
+            .buffer
+            .try_lock()
+            .map_or_else(|_| Vec::new(), |mut buffer| std::mem::take(&mut *buffer));
+        bytes.clear();
+        let job = Job {
+            originals,
+            handler,
+            record,
+            record_max: self.record_max,
+        };
+        if job.encode(&plan, &mut bytes)? {
+            self.records_cut.fetch_add(1, Ordering::Relaxed); // a number to look at; it orders nothing
+        }
+        if bytes.get(5) == Some(&2) {
+            self.records_rendered.fetch_add(1, Ordering::Relaxed); // likewise
+        }
+        self.announce_level(handler, &bytes);
+        // What becomes of the record is counted and told by the session.
+        match self.patience {
+            None => drop(self.session.push_or_drop(&bytes)),
+            Some(patience) => {
+                if self.session.push(&bytes) == Push::Full {
+                    let _ = py.detach(|| self.session.push_within(&bytes, patience));
+                }
+            }
+        }
+        if bytes.capacity() <= BUFFER_KEPT_LEN
+            && let Ok(mut buffer) = self.buffer.try_lock()
+        {
+            *buffer = bytes;
+        }
+        Ok(self.take_refusal())
+    }
+
+    fn announce(&self, py: Python<'_>, handler: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let plan = self.plan(handler, Originals::get(py)?);
+        Ok(matches!(*plan, Plan::Server(_)))
+    }
+
+    fn take_refusal(&self) -> Option<(String, String)> {
+        self.session
+            .take_refusal()
+            .map(|refusal| (refusal.expected, refusal.received))
+    }
+
+    fn flush(&self, py: Python<'_>, timeout_s: f64, level: &str) -> PyResult<bool> {
+        let (timeout, level) = (patience(timeout_s), level_from(level)?);
+        Ok(py.detach(|| self.session.flush(timeout, level)))
+    }
+
+    fn rollover(&self, py: Python<'_>, timeout_s: f64) -> PyResult<bool> {
+        let timeout = seconds(timeout_s)?;
+        Ok(py.detach(|| self.session.rollover(timeout)))
+    }
+
+    fn leave(&self, py: Python<'_>) {
+        py.detach(|| self.member.leave());
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let statistics = self.session.statistics();
+        let dict = PyDict::new(py);
+        dict.set_item("emitted", statistics.emitted)?;
+        dict.set_item("announced", statistics.announced)?;
+        dict.set_item("written", statistics.written)?;
+        dict.set_item("dropped", statistics.dropped)?;
+        let reasons = PyDict::new(py);
+        for (reason, count) in statistics.dropped_by_reason {
+            reasons.set_item(reason.name(), count)?;
+        }
+        dict.set_item("dropped_by_reason", reasons)?;
+        dict.set_item("pending_records", statistics.pending_records)?;
+        dict.set_item("pending_bytes", statistics.pending_bytes)?;
+        dict.set_item("connected", statistics.connected)?;
+        dict.set_item("protocol", statistics.protocol.map(|protocol| protocol.version()))?;
+        dict.set_item("connections", statistics.connections)?;
+        dict.set_item("refusals", statistics.refusals)?;
+        dict.set_item("ring_bytes", statistics.ring_bytes)?;
+        let records_cut = self.records_cut.load(Ordering::Relaxed) + statistics.cut;
+        dict.set_item("records_cut", records_cut)?;
+        dict.set_item("records_rendered", self.records_rendered.load(Ordering::Relaxed))?;
+        Ok(dict)
+    }
+}
+
+impl Sender {
+    /// Who renders the lines of `handler`, found anew whenever anything that it depends on has changed.
+    fn plan(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
+        // What cannot be looked at raises again where Python renders the record, and is handled there.
+        let Ok(Some(seen)) = Observation::take(handler, originals) else {
+            return Arc::new(Plan::Python);
+        };
+        if let Ok(known) = self.known.try_lock()
+            && let Some((snapshot, plan)) = &*known
+            && snapshot.matches(&seen)
+        {
+            return Arc::clone(plan);
+        }
+        let plan = Arc::new(make_plan(handler, originals, |json| {
+            self.session.formatter_id(json)
+        }));
+        let fresh = (seen.into_snapshot(), Arc::clone(&plan));
+        let stale = self.known.try_lock().map(|mut known| known.replace(fresh));
+        drop(stale); // may run finalizers, so not under the lock
+        plan
+    }
+
+    /// Announces the handler's level anew where a record is below the one announced: it must have been lowered since.
+    fn announce_level(&self, handler: &Bound<'_, PyAny>, record: &[u8]) {
+        let level = record
+            .get(LEVEL_AT)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, i32::from_le_bytes);
+        if level >= self.announced_level.load(Ordering::Relaxed) {
+            return; // all but ever; a lone number
+        }
+        let set = handler
+            .getattr(pyo3::intern!(handler.py(), "level"))
+            .and_then(|level| level.extract::<i32>());
+        let level = level.min(set.unwrap_or(level));
+        self.announced_level.store(level, Ordering::Relaxed);
+        self.member.lower_level(level);
+    }
+
+    fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
+        let raises = originals
+            .logging
+            .bind(py)
+            .getattr(pyo3::intern!(py, "raiseExceptions"))?
+            .is_truthy()?;
+        if self.reports_trouble.swap(raises, Ordering::Relaxed) != raises {
+            self.session.report_trouble(raises);
+        }
+        Ok(())
+    }
+}
+
+/// Where the level stands in an encoded record.
+const LEVEL_AT: std::ops::Range<usize> = 12..16;
+
+fn make_plan(
+    handler: &Bound<'_, PyAny>,
+    originals: &Originals,
+    number: impl FnOnce(&str) -> Option<u32>,
+) -> Plan {
+    let compiled = || -> PyResult<Option<Compiled>> {
+        let Some(specification) = describe(&formatter_of(handler, originals)?, originals)? else {
+            return Ok(None);
+        };
+        let Ok(formatter) = Formatter::compile(&specification) else {
+            return Ok(None);
+        };
+        let is_default = specification
+            == Specification {
+                fmt: Some("%(message)s".to_owned()),
+                ..Specification::default()
+            };
+        let id = if is_default {
+            Some(0)
+        } else {
+            number(&specification.to_json())
+        };
+        Ok(id.map(|id| Compiled::new(formatter, id)))
+    };
+    match compiled() {
+        Ok(Some(compiled)) => Plan::Server(Box::new(compiled)),
+        Ok(None) | Err(_) => Plan::Python,
+    }
+}
+
+/// Encodes `record` as `handler` would send it; its formatter has the number 1.
+#[pyfunction]
+pub(crate) fn encode<'py>(
+    py: Python<'py>,
+    handler: &Bound<'py, PyAny>,
+    record: &Bound<'py, PyAny>,
+    record_max_bytes: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let originals = Originals::get(py)?;
+    let plan = match Observation::take(handler, originals) {
+        Ok(Some(_)) => make_plan(handler, originals, |_| Some(1)),
+        _ => Plan::Python,
+    };
+    let mut bytes = Vec::new();
+    Job {
+        originals,
+        handler,
+        record,
+        record_max: record_max_bytes,
+    }
+    .encode(&plan, &mut bytes)?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// Waits until every record of this process has reached `level`; see [`sessions::flush_all`].
+#[pyfunction]
+pub(crate) fn flush_all(py: Python<'_>, timeout_s: f64, level: &str) -> PyResult<bool> {
+    let (timeout, level) = (seconds(timeout_s)?, level_from(level)?);
+    Ok(py.detach(|| sessions::flush_all(timeout, level)))
+}
+
+/// Ends all sessions; see [`logserv_client::shutdown`].
+#[pyfunction]
+pub(crate) fn shutdown(py: Python<'_>, without_server_s: f64, with_server_s: f64) -> PyResult<u64> {
+    let (without_server, with_server) = (seconds(without_server_s)?, seconds(with_server_s)?);
+    Ok(py.detach(|| logserv_client::shutdown(without_server, with_server)))
+}
+
+/// Any number as a time to wait: none below 0, and no end above what can be counted.
+fn patience(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+fn seconds(number: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(number).map_err(|error| {
+        PyValueError::new_err(format!(
+            "expected a number of seconds, received {number}: {error}"
+        ))
+    })
+}
+
+/// From here on no call waits longer than this for space; see [`logserv_client::begin_exit`].
+#[pyfunction]
+pub(crate) fn begin_exit(py: Python<'_>, without_server_s: f64, with_server_s: f64) -> PyResult<()> {
+    let (without_server, with_server) = (seconds(without_server_s)?, seconds(with_server_s)?);
+    py.detach(|| logserv_client::begin_exit(without_server, with_server));
+    Ok(())
+}
+
+fn level_from(name: &str) -> PyResult<Level> {
+    match name {
+        "received" => Ok(Level::Received),
+        "written" => Ok(Level::Written),
+        "synced" => Ok(Level::Synced),
+        other => Err(PyValueError::new_err(format!(
+            "expected the level 'received', 'written' or 'synced', received {other:?}"
+        ))),
+    }
+}
+
+fn when_full_from(name: &str) -> PyResult<WhenFull> {
+    match name {
+        "block" => Ok(WhenFull::Block),
+        "drop_newest" => Ok(WhenFull::DropNewest),
+        other => Err(PyValueError::new_err(format!(
+            "expected when_full 'block' or 'drop_newest', received {other:?}"
+        ))),
+    }
+}

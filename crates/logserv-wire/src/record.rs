@@ -1,0 +1,429 @@
+//! One record as it travels: a fixed header, then fields that a reader may skip when it does not know them.
+//!
+//! In: a [`Record`] that borrows its text, or the bytes of one. Out: the other. Layout: PROTOCOL.md, "Record".
+//! Every attribute of Python's `LogRecord` has its place: numbers in the header, texts as fields, everything of
+//! `extra` (and a standard attribute of an unusual type) as an attribute field with a typed value.
+//! Not here: how the record becomes a line; that is `logserv-format`.
+
+use crate::bytes::{Reader, WireError, len_to_u32};
+use crate::limits::RECORD_LEN_MAX;
+use crate::value::{self, Value};
+
+/// Version of this layout, the fifth byte of every record.
+pub const RECORD_VERSION: u8 = 1;
+/// Bytes of the fixed header.
+pub const HEADER_LEN: usize = 64;
+/// Longest field in bytes: its length has 24 bits.
+pub const FIELD_LEN_MAX: usize = (1 << 24) - 1;
+
+/// Who has rendered the record's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordKind {
+    /// Nobody yet: the server renders the fields by the formatter that the record names.
+    #[default]
+    Fields,
+    /// The client: `message` is the whole line, without the terminator.
+    Line,
+}
+
+/// One log record. Texts borrow from the bytes they were read from.
+///
+/// `None` in a text means that the attribute is `None`, or that this Python version does not have it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Record<'a> {
+    /// Who has rendered the line.
+    pub kind: RecordKind,
+    /// The formatter that renders it, as announced on the same session; 0 is Python's default, `%(message)s`.
+    pub formatter: u32,
+    /// `levelno`.
+    pub level_no: i32,
+    /// `created`, in seconds since 1970.
+    pub created: f64,
+    /// `msecs`, as Python computed it (its rounding differs between versions).
+    pub msecs: f64,
+    /// `relativeCreated`, in milliseconds.
+    pub relative_created: f64,
+    /// `lineno`.
+    pub line_no: u32,
+    /// `thread`.
+    pub thread: Option<u64>,
+    /// `process`.
+    pub process: Option<u32>,
+    /// Seconds east of UTC in the producer's time zone at `created`; `None`: the server's own zone is used.
+    pub utc_offset_s: Option<i32>,
+    /// `name`.
+    pub name: Option<&'a str>,
+    /// What `getMessage()` gave; for [`RecordKind::Line`] the whole line.
+    pub message: Option<&'a str>,
+    /// `levelname`.
+    pub level_name: Option<&'a str>,
+    /// `pathname`.
+    pub path_name: Option<&'a str>,
+    /// `filename`.
+    pub file_name: Option<&'a str>,
+    /// `module`.
+    pub module: Option<&'a str>,
+    /// `funcName`.
+    pub func_name: Option<&'a str>,
+    /// `threadName`.
+    pub thread_name: Option<&'a str>,
+    /// `processName`.
+    pub process_name: Option<&'a str>,
+    /// `taskName` (Python 3.12 and later).
+    pub task_name: Option<&'a str>,
+    /// `exc_text`: the formatted traceback.
+    pub exc_text: Option<&'a str>,
+    /// `stack_info`.
+    pub stack_info: Option<&'a str>,
+    /// Set by [`Record::decode`] only, read with [`Record::attributes`]; `Default` means none.
+    pub encoded_attributes: Attributes<'a>,
+}
+
+/// The attributes of a record beyond the standard ones, still encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Attributes<'a> {
+    /// All fields of the record, attribute fields among them.
+    fields: &'a [u8],
+}
+
+const KIND_FIELDS: u8 = 1;
+const KIND_LINE: u8 = 2;
+
+const HAS_THREAD: u16 = 1;
+const HAS_PROCESS: u16 = 1 << 1;
+const HAS_UTC_OFFSET: u16 = 1 << 2;
+
+const TAG_ATTRIBUTE: u8 = 13;
+
+macro_rules! text_fields {
+    ($($tag:literal $name:ident),* $(,)?) => {
+        /// The text fields with their tags, in the order in which they are written.
+        fn put_texts(record: &Record<'_>, out: &mut Vec<u8>) {
+            $(if let Some(text) = record.$name { put_field(out, $tag, text.as_bytes()); })*
+        }
+
+        fn set_text<'a>(record: &mut Record<'a>, tag: u8, text: &'a [u8]) -> Result<(), WireError> {
+            match tag {
+                $($tag => {
+                    let text = std::str::from_utf8(text)
+                        .map_err(|_| WireError::NotUtf8 { what: stringify!($name) })?;
+                    record.$name = Some(text);
+                })*
+                // A later version's field, or an attribute: read by those who know it.
+                _ => {}
+            }
+            Ok(())
+        }
+    };
+}
+text_fields! {
+    1 name,
+    2 message,
+    3 level_name,
+    4 path_name,
+    5 file_name,
+    6 module,
+    7 func_name,
+    8 thread_name,
+    9 process_name,
+    10 task_name,
+    11 exc_text,
+    12 stack_info,
+}
+
+/// Writes a field's head and body. Bodies longer than [`FIELD_LEN_MAX`] are the caller's to cut beforehand.
+fn put_field(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    put_field_head(out, tag, body.len());
+    out.extend_from_slice(body);
+}
+
+fn put_field_head(out: &mut Vec<u8>, tag: u8, len: usize) {
+    let [a, b, c, _] = len_to_u32(len.min(FIELD_LEN_MAX)).to_le_bytes();
+    out.extend_from_slice(&[tag, a, b, c]);
+}
+
+/// Writes records, one behind the other, into one buffer.
+#[derive(Debug)]
+pub struct RecordWriter<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+}
+
+impl<'b> RecordWriter<'b> {
+    /// Appends `record`'s header and texts to `out`; attributes follow with [`attribute`](Self::attribute), and
+    /// [`finish`](Self::finish) closes the record. Attributes that `record` itself holds are not written again.
+    pub fn begin(record: &Record<'_>, out: &'b mut Vec<u8>) -> Self {
+        let start = out.len();
+        let kind = match record.kind {
+            RecordKind::Fields => KIND_FIELDS,
+            RecordKind::Line => KIND_LINE,
+        };
+        let mut present = 0;
+        for (bit, is_there) in [
+            (HAS_THREAD, record.thread.is_some()),
+            (HAS_PROCESS, record.process.is_some()),
+            (HAS_UTC_OFFSET, record.utc_offset_s.is_some()),
+        ] {
+            if is_there {
+                present |= bit;
+            }
+        }
+        out.extend_from_slice(&[0; 4]); // the length, known at the end
+        out.extend_from_slice(&[RECORD_VERSION, kind]);
+        out.extend_from_slice(&present.to_le_bytes());
+        out.extend_from_slice(&record.formatter.to_le_bytes());
+        out.extend_from_slice(&record.level_no.to_le_bytes());
+        out.extend_from_slice(&record.created.to_le_bytes());
+        out.extend_from_slice(&record.msecs.to_le_bytes());
+        out.extend_from_slice(&record.relative_created.to_le_bytes());
+        out.extend_from_slice(&record.thread.unwrap_or_default().to_le_bytes());
+        out.extend_from_slice(&record.process.unwrap_or_default().to_le_bytes());
+        out.extend_from_slice(&record.line_no.to_le_bytes());
+        out.extend_from_slice(&record.utc_offset_s.unwrap_or_default().to_le_bytes());
+        out.extend_from_slice(&[0; 4]); // reserved
+        put_texts(record, out);
+        Self { out, start }
+    }
+
+    /// Appends one attribute. Names longer than 65,535 bytes are cut at a character.
+    pub fn attribute(&mut self, name: &str, value: &Value<'_>) {
+        self.attribute_with(name, |out| value.encode(out));
+    }
+
+    /// Appends one attribute whose encoded value `encode` appends; for callers that have no [`Value`] at hand.
+    pub(crate) fn attribute_with(&mut self, name: &str, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut name_len = name.len().min(usize::from(u16::MAX));
+        while !name.is_char_boundary(name_len) {
+            name_len -= 1;
+        }
+        let head = self.out.len();
+        put_field_head(self.out, TAG_ATTRIBUTE, 0);
+        self.out
+            .extend_from_slice(&u16::try_from(name_len).unwrap_or(u16::MAX).to_le_bytes());
+        self.out
+            .extend_from_slice(name.as_bytes().get(..name_len).unwrap_or_default());
+        encode(self.out);
+        let body_len = self.out.len() - head - 4;
+        if body_len > FIELD_LEN_MAX {
+            self.out.truncate(head);
+            return;
+        }
+        let [a, b, c, _] = len_to_u32(body_len).to_le_bytes();
+        if let Some(place) = self.out.get_mut(head..head + 4) {
+            place.copy_from_slice(&[TAG_ATTRIBUTE, a, b, c]);
+        }
+    }
+
+    /// Bytes written so far, to be held against a limit.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// Whether nothing has been written; never true after `begin`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Stores the record's length and returns it, in bytes.
+    pub fn finish(self) -> usize {
+        let len = self.len();
+        if let Some(place) = self.out.get_mut(self.start..self.start + 4) {
+            place.copy_from_slice(&len_to_u32(len).to_le_bytes());
+        }
+        len
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Appends the record, with the attributes it holds, to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = RecordWriter::begin(self, out);
+        for (name, value) in self.attributes() {
+            writer.attribute(name, &value);
+        }
+        writer.finish();
+    }
+
+    /// Reads the record at the start of `bytes`; returns it and the bytes behind it.
+    ///
+    /// Unknown fields are skipped. Attributes are read lazily: a malformed one ends [`attributes`](Self::attributes).
+    ///
+    /// # Errors
+    /// `Truncated`, `TooLong`, `Unknown` version or kind, `NotUtf8`.
+    pub fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
+        let (body, rest) = split_first(bytes)?;
+        let mut reader = Reader::new(body, "record");
+        let _len = reader.u32()?;
+        let version = reader.u8()?;
+        if version != RECORD_VERSION {
+            return Err(WireError::Unknown {
+                what: "record version",
+                received: version.into(),
+            });
+        }
+        let kind = match reader.u8()? {
+            KIND_FIELDS => RecordKind::Fields,
+            KIND_LINE => RecordKind::Line,
+            received => {
+                return Err(WireError::Unknown {
+                    what: "record kind",
+                    received: received.into(),
+                });
+            }
+        };
+        let present = reader.u16()?;
+        let if_present = |bit: u16| present & bit != 0;
+        let mut record = Record {
+            kind,
+            formatter: reader.u32()?,
+            level_no: reader.i32()?,
+            created: reader.f64()?,
+            msecs: reader.f64()?,
+            relative_created: reader.f64()?,
+            ..Record::default()
+        };
+        record.thread = Some(reader.u64()?).filter(|_| if_present(HAS_THREAD));
+        record.process = Some(reader.u32()?).filter(|_| if_present(HAS_PROCESS));
+        record.line_no = reader.u32()?;
+        record.utc_offset_s = Some(reader.i32()?).filter(|_| if_present(HAS_UTC_OFFSET));
+        let _reserved = reader.u32()?;
+        record.encoded_attributes = Attributes {
+            fields: reader.rest(),
+        };
+        while !reader.is_empty() {
+            let (tag, text) = next_field(&mut reader)?;
+            set_text(&mut record, tag, text)?;
+        }
+        Ok((record, rest))
+    }
+
+    /// The attributes beyond the standard ones, in the producer's order. An attribute named like a standard one
+    /// takes its place (its type was not the usual one). Ends early at a malformed attribute.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
+        let mut reader = Reader::new(self.encoded_attributes.fields, "attribute");
+        std::iter::from_fn(move || {
+            while !reader.is_empty() {
+                let (tag, body) = next_field(&mut reader).ok()?;
+                if tag == TAG_ATTRIBUTE {
+                    let mut body = Reader::new(body, "attribute");
+                    let name_len = usize::from(body.u16().ok()?);
+                    let name = body.text(name_len).ok()?;
+                    return Some((name, value::decode(&mut body).ok()?));
+                }
+            }
+            None
+        })
+    }
+}
+
+/// Splits the bytes of the first record off `bytes`, without looking inside.
+///
+/// # Errors
+/// `Truncated`, `TooLong` beyond [`RECORD_LEN_MAX`], `Malformed` where the length is below the header's.
+pub fn split_first(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
+    let len = Reader::new(bytes, "record").len_u32()?;
+    if len > RECORD_LEN_MAX {
+        return Err(WireError::TooLong {
+            what: "record",
+            limit: RECORD_LEN_MAX,
+            received: len,
+        });
+    }
+    if len < HEADER_LEN {
+        let why = format!("expected a length of at least {HEADER_LEN} bytes, received {len}");
+        return Err(WireError::Malformed { what: "record", why });
+    }
+    bytes.split_at_checked(len).ok_or(WireError::Truncated {
+        what: "record",
+        expected: len,
+        received: bytes.len(),
+    })
+}
+
+fn next_field<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), WireError> {
+    let [tag, a, b, c] = reader.array()?;
+    let len = u32::from_le_bytes([a, b, c, 0]) as usize;
+    Ok((tag, reader.take(len)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record<'static> {
+        Record {
+            formatter: 7,
+            level_no: 20,
+            created: 1_700_000_000.25,
+            msecs: 250.0,
+            relative_created: 12.5,
+            line_no: 42,
+            thread: Some(u64::MAX),
+            process: Some(4711),
+            utc_offset_s: Some(-3600),
+            name: Some("app.db"),
+            message: Some("hällo"),
+            exc_text: Some("Traceback …\nValueError"),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_with_its_attributes() {
+        let mut bytes = Vec::new();
+        let mut writer = RecordWriter::begin(&sample(), &mut bytes);
+        writer.attribute("user", &Value::Str("zoë".into()));
+        writer.attribute("n", &Value::Int(3));
+        let len = writer.finish();
+        assert_eq!(len, bytes.len());
+        let (record, rest) = Record::decode(&bytes).unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(
+            Record {
+                encoded_attributes: Attributes::default(),
+                ..record.clone()
+            },
+            sample()
+        );
+        let attributes: Vec<_> = record.attributes().collect();
+        assert_eq!(
+            attributes,
+            [("user", Value::Str("zoë".into())), ("n", Value::Int(3))]
+        );
+        let mut again = Vec::new();
+        record.encode(&mut again);
+        assert_eq!(again, bytes);
+    }
+
+    #[test]
+    fn the_header_has_the_length_that_the_specification_gives() {
+        let mut bytes = Vec::new();
+        Record::default().encode(&mut bytes);
+        assert_eq!(bytes.len(), HEADER_LEN);
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_is_an_error_and_never_a_panic() {
+        let mut bytes = Vec::new();
+        let mut writer = RecordWriter::begin(&sample(), &mut bytes);
+        writer.attribute("user", &Value::List(vec![Value::Str("zoë".into()), Value::None]));
+        writer.finish();
+        for len in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..len]).is_err(), "cut to {len} bytes");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_skipped() {
+        let mut bytes = Vec::new();
+        sample().encode(&mut bytes);
+        put_field(&mut bytes, 200, b"from the future");
+        let len = len_to_u32(bytes.len()).to_le_bytes();
+        bytes[..4].copy_from_slice(&len);
+        let (record, _) = Record::decode(&bytes).unwrap();
+        assert_eq!(record.message, Some("hällo"));
+        assert_eq!(record.attributes().count(), 0);
+    }
+}
