@@ -47,7 +47,8 @@ def test_an_upgrade_and_an_uninstallation_under_load_lose_nothing(
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0
         # While it still tries, or at its end: whichever came first.
-        assert "cannot start" in err and "expected its program at" in err, err
+        assert "cannot start" in err, err
+        assert "expected its program at" in err, err
     assert own.servers() == []
 
     # What they could not get rid of is written as soon as there is a server again.
