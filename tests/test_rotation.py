@@ -224,6 +224,55 @@ def test_the_oldest_go_by_count_by_bytes_and_by_age_and_nothing_else_does(server
     assert texts == ["400 s\n", "10 s\n", "opened\n"]
 
 
+def test_a_limit_in_bytes_is_one_of_compressed_files_and_the_newest_stays(server: Server, root: Path) -> None:
+    # Each file is ten times as large as the limit, and a fiftieth of it when it is compressed.
+    to = handler(server, maxBytes=100_000, backupCount=50, compress="zstd", retain_bytes=10_000)
+    lines = [f"{number:03} {'x' * 990}" for number in range(800)]
+    for line in lines:
+        emit(to, line)
+    assert to.flush(60)
+    active = root / "app.log"
+    wait_until_compressed(active, ".zst")
+    assert len(rotated(active)) == 7 or len(rotated(active)) == 8
+    assert b"".join(map(oracle.contents, oracle.chain(active))).decode().splitlines() == lines
+
+    # What is larger than the limit as it is: the newest stays, alone, and the server says that this is so.
+    to = handler(server, "plain.log", maxBytes=10_000, backupCount=50, retain_bytes=9_000)
+    for line in lines[:100]:
+        emit(to, line)
+    assert to.flush(60)
+    assert [path.name for path in rotated(root / "plain.log")] == ["plain.log.1"]
+    doubt = "maxBytes=10000 is more than retain_bytes=9000: of its rotated files only the newest"
+    assert server.stderr.count(doubt) == 1
+    assert server.stderr.count("is more than retain_bytes=10000") == 1
+
+
+def test_the_file_of_another_server_is_no_part_of_the_chain(start_server: StartServer, root: Path) -> None:
+    """Two servers of one user, and one's file is called as a rotated one of the other's."""
+    first, second = start_server(), start_server()
+    theirs = handler(second, "app.log.1")
+    emit(theirs, "theirs")
+    assert theirs.flush()
+    to = handler(first, maxBytes=100, backupCount=3, compress="gzip", retain_age_s=86_400, retain_bytes=1)
+    os.utime(root / "app.log.1", (0, 0))
+    for number in range(5):
+        emit(to, f"{number} {'x' * 90}")
+        assert to.doRollover()
+    emit(theirs, "still theirs")
+    assert theirs.flush()
+    assert (root / "app.log.1").read_text() == "theirs\nstill theirs\n"
+
+    # The other one leaves: now it is a rotated file like any, and not the newest.
+    assert second.stop() == 0
+    emit(to, "the last")
+    assert to.doRollover()
+    active = root / "app.log"
+    wait_for(
+        lambda: [path.name for path in rotated(active)] == ["app.log.1.gz"], "only the newest to stay", 60
+    )
+    assert oracle.contents(root / "app.log.1.gz") == b"the last\n"
+
+
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 

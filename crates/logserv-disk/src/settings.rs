@@ -211,6 +211,20 @@ impl FileSettings {
         }
     }
 
+    /// What of these settings can hardly be meant, in words, for the server's log.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let max_bytes = match &self.rotation {
+            Rotation::Never => 0,
+            Rotation::Size { max_bytes, .. } => *max_bytes,
+            Rotation::Timed(timed) => timed.max_bytes,
+        };
+        let most = self.retention.bytes.filter(|most| max_bytes > *most)?;
+        Some(format!(
+            "maxBytes={max_bytes} is more than retain_bytes={most}: of its rotated files only the newest is sure to be kept"
+        ))
+    }
+
     /// Reads what a client sent. `null` stands for an argument's default.
     ///
     /// # Errors

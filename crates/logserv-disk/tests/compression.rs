@@ -155,13 +155,14 @@ fn a_number_in_two_forms_is_nobodys_and_stepped_over() {
     drop(file);
     let wanted = [
         ("app.log", "newer\n"),
+        ("app.log.1", "new\n"),
         ("app.log.2", "2\n"),
         ("app.log.2.zst", "another 2"),
     ];
     assert_eq!(
         place.listing(),
         pairs(&wanted),
-        "one byte is the most that may stay"
+        "one byte is the most that may stay beside the newest"
     );
 }
 
@@ -397,6 +398,69 @@ fn the_oldest_go_by_age_and_bytes_and_nothing_else_does() {
     hand.advance(60);
     file.retain();
     assert_eq!(names(&place), ["app.log", "app.log.9"]);
+}
+
+#[test]
+fn what_was_just_rotated_counts_as_bytes_when_it_is_compressed_and_not_before() {
+    let place = Place::new();
+    // A plain file takes 4000 bytes, ten times as much as may be kept, and a compressed one some 50.
+    let arguments = || json!({"maxBytes": 4000, "backupCount": 9, "compress": "gzip", "retain_bytes": 400});
+    let texts: Vec<String> = (0..6).map(|number| format!("{number}").repeat(3999)).collect();
+    let line = |number: usize| format!("{}\n", texts[number]);
+    let mut file = place.open(ROTATING, arguments());
+    for text in texts.iter().take(4) {
+        write(&mut file, text);
+    }
+    // Nothing has been compressed yet: a backlog.
+    let wanted = [line(3), line(2), line(1), line(0)];
+    let found = |place: &Place| -> Vec<String> { files(place).into_iter().map(|(_, text)| text).collect() };
+    assert_eq!(found(&place), wanted);
+    file.retain();
+    drop(file);
+    let mut file = place.open(ROTATING, arguments());
+    assert_eq!(found(&place), wanted, "nor at another opening");
+    for text in texts.iter().skip(4) {
+        write(&mut file, text);
+        compress(&mut file);
+    }
+    let wanted: Vec<String> = (0..6).rev().map(line).collect();
+    assert_eq!(found(&place), wanted);
+    assert!(
+        files(&place)
+            .iter()
+            .skip(1)
+            .all(|(name, _)| name.ends_with(".gz"))
+    );
+
+    // Once they are compressed the limit holds.
+    let bytes = |name: &str| std::fs::metadata(place.path(name)).unwrap().len();
+    let most = bytes("app.log.1.gz") + bytes("app.log.2.gz");
+    drop(file);
+    drop(place.open(
+        ROTATING,
+        json!({"maxBytes": 4000, "backupCount": 9, "compress": "gzip", "retain_bytes": most}),
+    ));
+    assert_eq!(found(&place), [line(5), line(4), line(3)]);
+}
+
+#[test]
+fn what_cannot_be_compressed_counts_as_it_is() {
+    let (place, hand) = (Place::new(), Hand::at(MIDNIGHT));
+    let arguments = json!({"maxBytes": 4, "backupCount": 9, "compress": "gzip", "retain_bytes": 1});
+    let mut file = open_at(&place, &hand, ROTATING, arguments);
+    for text in ["one", "two", "three"] {
+        write(&mut file, text);
+    }
+    // Nothing can be made under this name.
+    std::fs::create_dir(place.path(TEMPORARY)).unwrap();
+    compress(&mut file);
+    assert_eq!(file.status().compressions_failed, 2);
+    let wanted = [
+        (".app.log.logserv-tmp/", ""),
+        ("app.log", "three\n"),
+        ("app.log.1", "two\n"),
+    ];
+    assert_eq!(place.listing(), pairs(&wanted), "the newest stays, and is plain");
 }
 
 #[test]

@@ -174,6 +174,8 @@ impl Files {
         let path = location.path().display().to_string();
         let (ledger, file) = self.open_file(location, settings).await?;
         ledger.set_settings(&configuration.handler_json(&path, self.inner.holder.get()));
+        let known = self.remembered().get(&slot.path);
+        configuration.warn_of_doubt(known.as_ref(), &path);
         let entry = Entry::start(
             path,
             file,
@@ -264,6 +266,7 @@ impl Files {
                 .ledger
                 .set_settings(&winner.handler_json(entry.path(), self.inner.holder.get()));
             entry.queue.reconfigure(settings);
+            winner.warn_of_doubt(Some(&*current), entry.path());
         }
         *current = winner.clone();
         drop(current);

@@ -73,4 +73,36 @@ async fn the_newest_configuration_wins_and_one_warning_names_both() {
     again.send(&["0123456789"]).await;
     again.written().await;
     assert_eq!((backups(), warnings().len()), (4, 1));
+    drop(again);
+
+    // In the same test, for a program has one log: a limit that leaves no more than the newest rotated file is told of, once.
+    let doubted = |max_bytes: u64, configured_at_s| {
+        let arguments =
+            json!({ "filename": "c.log", "maxBytes": max_bytes, "backupCount": 9, "retain_bytes": 1000 });
+        request(ROTATING, arguments, configured_at_s)
+    };
+    let doubts = || {
+        let lines = log.lines().into_iter();
+        lines
+            .filter(|line| line.contains("more than retain_bytes=1000"))
+            .collect::<Vec<_>>()
+    };
+    drop(files.open(doubted(1000, 4.0)).await.unwrap());
+    assert_eq!(doubts().len(), 0);
+    for configured_at_s in [5.0, 5.0, 6.0] {
+        drop(files.open(doubted(1001, configured_at_s)).await.unwrap());
+        // It is closed in between.
+        drop(
+            files
+                .open(request(ROTATING, json!({ "filename": "b.log" }), 3.0))
+                .await
+                .unwrap(),
+        );
+    }
+    let told = doubts();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("maxBytes=1001") && told[0].contains("client of 5"),
+        "{told:?}"
+    );
 }

@@ -174,18 +174,9 @@ impl LogFile {
     /// Opens the oldest file that is not compressed and not known to fail, and makes the temporary file.
     fn next_current(&mut self, compression: Compression) -> Option<Current> {
         let files = self.rotated().unwrap_or_default();
-        let is_twin = |file: &Rotated| {
-            files
-                .iter()
-                .any(|other| other.position == file.position && other.form != file.form)
-        };
-        let is_new = |file: &Rotated| {
-            let identity = (file.stat.device, file.stat.inode);
-            file.form == Form::Plain && !self.compressor.failed.contains(&identity)
-        };
         let mut found = None;
         let mut failures = Vec::new();
-        for file in files.iter().filter(|file| is_new(file) && !is_twin(file)) {
+        for file in files.iter().filter(|file| self.awaits_compression(file, &files)) {
             match self.prepare(file, compression) {
                 Ok(current) => {
                     found = Some(current);
@@ -194,10 +185,30 @@ impl LogFile {
                 Err(errno) => failures.push((file.stat, errno)),
             }
         }
+        let has_failed = !failures.is_empty();
         for (stat, errno) in failures {
             self.note_failure(&stat, &errno.to_string());
         }
+        if has_failed {
+            self.retain();
+        }
         found
+    }
+
+    /// Whether a file of the chain `files` is to be compressed: plain, not known to fail, and alone in its place.
+    pub(super) fn awaits_compression(&self, file: &Rotated, files: &[Rotated]) -> bool {
+        let identity = (file.stat.device, file.stat.inode);
+        let is_twin = |other: &Rotated| other.position == file.position && other.form != file.form;
+        self.settings.compress.is_some()
+            && file.form == Form::Plain
+            && !self.compressor.failed.contains(&identity)
+            && !files.iter().any(is_twin)
+    }
+
+    /// Whether this is the file that is being compressed, whose lock we hold.
+    pub(super) fn is_being_compressed(&self, stat: &Stat) -> bool {
+        let current = self.compressor.current.as_ref();
+        current.is_some_and(|current| current.source_stat.same_file(stat))
     }
 
     fn prepare(&self, file: &Rotated, compression: Compression) -> Result<Current, Errno> {
@@ -312,6 +323,8 @@ impl LogFile {
         self.discard_compression();
         if let Some(stat) = stat {
             self.note_failure(&stat, error);
+            // From here on it counts as large as it is.
+            self.retain();
         }
     }
 

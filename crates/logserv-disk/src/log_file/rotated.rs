@@ -2,12 +2,14 @@
 //!
 //! In: the directory, the rotation. Out: names with what `stat` says of them, from the oldest to the newest; deletions.
 //! A file is the chain's if its name is a number up to `backupCount` or a date of the rotation's form, with or without the
-//! suffix of a compression, and it is regular, of the same owner and written by nobody. Nothing else is ever touched.
+//! suffix of a compression, and it is regular, of the same owner and written by nobody: no file of this process, and none whose
+//! lock another holds. Nothing else is ever touched.
 //! Not here: how the active file gets its new name (`numbered.rs`, `dated.rs`).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -70,7 +72,7 @@ impl LogFile {
             else {
                 continue;
             };
-            let slot = if self.is_rotated(&stat) {
+            let slot = if self.is_rotated(&stat) && !self.is_written_elsewhere(&name, &stat) {
                 Slot::Ours
             } else {
                 Slot::Foreign
@@ -128,12 +130,26 @@ impl LogFile {
         }
     }
 
-    /// Whether a file with a rotated name is part of the chain: regular, ours or of the active file's owner, and nobody's
-    /// active file.
+    /// Whether a file with a rotated name is part of the chain, as far as can be told without opening it: regular, ours or of the
+    /// active file's owner, and no active file of this process.
     pub(super) fn is_rotated(&self, stat: &Stat) -> bool {
         let owned = stat.uid == rustix::process::geteuid().as_raw() || Some(stat.uid) == self.owner;
         let in_use = self.location.in_use().contains(stat.device, stat.inode);
         stat.file_type == FileType::RegularFile && owned && !in_use
+    }
+
+    /// Whether another process holds the lock of a rotated file: it is its active file, whatever the name looks like.
+    ///
+    /// The only way to ask is to take the lock for a moment. A server that opens the file in that moment is refused, and tries
+    /// again. False where nobody can be asked: the file may not be read, or the file system knows no locks.
+    fn is_written_elsewhere(&self, name: &OsStr, stat: &Stat) -> bool {
+        if self.is_being_compressed(stat) {
+            return false; // the lock is ours
+        }
+        let directory = self.location.directory();
+        self.fs
+            .open_to_read(directory, name)
+            .is_ok_and(|file| self.fs.lock(file.as_fd()) == Err(Errno::WOULDBLOCK))
     }
 
     /// Deletes the rotated files that are too old or too much. What cannot be deleted is counted, and tried again after the
@@ -152,28 +168,38 @@ impl LogFile {
     }
 
     fn delete_expired(&mut self, count: Option<u32>) {
-        let retention = self.settings.retention;
         // While one is there twice it would count twice; it is only for a moment.
-        if (count.is_none() && retention.is_unlimited()) || self.is_publishing() {
+        if (count.is_none() && self.settings.retention.is_unlimited()) || self.is_publishing() {
             return;
         }
-        let Ok(files) = self.rotated() else {
+        let Ok(mut files) = self.rotated() else {
             self.counts.deletions_failed += 1;
             return;
         };
-        let held: Vec<Held> = files
-            .iter()
-            .map(|file| Held {
-                bytes: file.stat.size,
-                modified_s: file.stat.modified_s,
-            })
-            .collect();
-        let gone = expired(&held, count, &retention, self.now());
+        if self.expired(&files, count).is_empty() {
+            return;
+        }
+        // Asked only now, for it takes a few system calls each. What another writes is none of the chain.
+        files.retain(|file| !self.is_written_elsewhere(&file.name, &file.stat));
+        let gone = self.expired(&files, count);
         for file in gone.into_iter().filter_map(|place| files.get(place)) {
             match self.fs.unlink(self.location.directory(), &file.name) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(_) => self.counts.deletions_failed += 1,
             }
         }
+    }
+
+    /// The places of those that are to be deleted.
+    fn expired(&self, files: &[Rotated], count: Option<u32>) -> Vec<usize> {
+        let held: Vec<Held> = files
+            .iter()
+            .map(|file| Held {
+                bytes: file.stat.size,
+                modified_s: file.stat.modified_s,
+                awaits_compression: self.awaits_compression(file, files),
+            })
+            .collect();
+        expired(&held, count, &self.settings.retention, self.now())
     }
 }

@@ -60,6 +60,16 @@ impl Configuration {
         format!("{} of {}", self.text, self.peer)
     }
 
+    /// Warns of what can hardly be meant, unless it was in force `before`.
+    pub(crate) fn warn_of_doubt(&self, before: Option<&Self>, path: &str) {
+        let doubt = self.settings.doubt();
+        if let Some(doubt) =
+            doubt.filter(|doubt| before.and_then(|known| known.settings.doubt()).as_ref() != Some(doubt))
+        {
+            tracing::warn!("{path}: {doubt} ({})", self.text());
+        }
+    }
+
     /// The newer of the two, and whether the settings in force change with it. Warns once where they differ.
     pub(crate) fn winner(&self, asked: Self, path: &str) -> (Self, bool) {
         let is_same = same(&self.settings, &asked.settings);
