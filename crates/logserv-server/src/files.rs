@@ -21,6 +21,7 @@ use crate::pipeline::{OpenRequest, Refusal};
 use crate::writer::compress::Places;
 use crate::writer::{Ledger, state};
 
+mod aging;
 mod configuration;
 mod doors;
 mod entry;

@@ -113,6 +113,8 @@ pub const COMPRESS_WAIT: Duration = Duration::from_millis(250);
 pub const COMPRESS_NICENESS: i32 = 10;
 /// How often the age of rotated files is looked at while a file is open and nothing rotates it.
 pub const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked at for files that are closed: each has to be opened for it, and ages are days rather than minutes.
+pub const RETAIN_CLOSED_EVERY: Duration = Duration::from_secs(600);
 
 // ---- ingest: what a connection may hold, and how long it may take ----
 

@@ -152,6 +152,7 @@ impl Server {
             accepting.spawn(acceptor.run(Arc::clone(&context), slots.clone()));
         }
         let reaper = tokio::spawn(context.files.clone().close_idle_ones());
+        let aging = tokio::spawn(context.files.clone().retain_closed_ones());
         let orphans = tokio::spawn({
             let (rings, files) = (Arc::clone(&context.rings), context.files.clone());
             let counters = Arc::clone(&context.counters);
@@ -182,6 +183,7 @@ impl Server {
         sockets.iter().for_each(UnixSocket::unpublish);
         phase.send_replace(Phase::Draining);
         reaper.abort();
+        aging.abort();
         orphans.abort();
         let drained = async {
             let for_connections = drain_timeout - drain_timeout / DRAIN_FILES_SHARE;

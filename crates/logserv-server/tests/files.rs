@@ -12,7 +12,7 @@ use logserv_server::{DropReason, Formatters};
 use logserv_wire::frame::Level;
 use logserv_wire::record::Record;
 use scene::{Session, assert_accounted, files, request};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ROTATING: &str = "logging.handlers.RotatingFileHandler";
 const PLAIN: &str = "logging.FileHandler";
@@ -371,4 +371,47 @@ async fn a_file_whose_directory_goes_waits_for_it_to_come_back() {
     session.written().await;
     assert_eq!(fs::read_to_string(directory.join("app.log")).unwrap(), "back\n");
     assert_accounted(&counters);
+}
+
+#[tokio::test]
+async fn rotated_files_grow_old_also_while_nobody_logs() {
+    let root = tempfile::tempdir().unwrap();
+    let (files, _) = files(root.path(), |config| config.sink.files_max = 1);
+    let path = |name: &str| root.path().join(name);
+    let rotating = |name: &str, age_s: Value| {
+        let arguments = json!({ "filename": name, "maxBytes": 9, "backupCount": 9, "retain_age_s": age_s });
+        request(ROTATING, arguments, 1.0)
+    };
+    for name in ["aging.log", "ageless.log", "open.log"] {
+        let age_s = if name == "ageless.log" {
+            Value::Null
+        } else {
+            json!(500)
+        };
+        let mut session = Session::new(files.open(rotating(name, age_s)).await.unwrap());
+        session
+            .send(&["a rotated file", "another", "and the active one"])
+            .await;
+        session.written().await;
+        // There is room for one file only: each is closed by the next, and the last one stays.
+        if name == "open.log" {
+            std::mem::forget(session);
+        }
+    }
+    std::fs::remove_file(path("aging.log")).unwrap();
+    for name in ["aging.log.1", "ageless.log.1", "open.log.1"] {
+        let file = std::fs::File::options().write(true).open(path(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(1000))
+            .unwrap();
+    }
+    files.retain_closed().await;
+    let is_there = |name: &str| path(name).exists();
+    assert!(!is_there("aging.log.1") && is_there("aging.log.2"));
+    assert!(!is_there("aging.log"), "nothing was to be written");
+    assert!(is_there("ageless.log.1"), "it has no limit");
+    assert!(is_there("open.log.1"), "its writer looks after it, every minute");
+    assert_eq!(files.report().len(), 1);
+    // In nobody's way.
+    let opened = files.open(rotating("aging.log", json!(500))).await;
+    assert!(opened.is_err_and(|refusal| refusal.expected.contains("files_max")));
 }

@@ -118,6 +118,15 @@ impl Remembered {
         self.by_path.get(path).cloned()
     }
 
+    /// The settings of those whose rotated files have an age limit, by the canonical paths of the files.
+    pub(crate) fn aging(&self) -> Vec<(PathBuf, FileSettings)> {
+        let aging = |(path, known): (&PathBuf, &Configuration)| {
+            let has_limit = known.settings.retention.age.is_some();
+            has_limit.then(|| (path.clone(), known.settings.clone()))
+        };
+        self.by_path.iter().filter_map(aging).collect()
+    }
+
     pub(crate) fn put(&mut self, path: PathBuf, configuration: Configuration) {
         if self.by_path.insert(path.clone(), configuration).is_none() {
             self.order.push_back(path);
