@@ -312,11 +312,13 @@ impl Ring {
 
     /// Removes it, whatever is in it. System calls: some five.
     pub(crate) fn remove(self) {
-        // Without its directory there is nothing to remove but the mapping, nor where it is in none.
-        if !self.is_sealed()
-            && let Ok(directory) = directory(&self.common.config.ring_place)
-        {
-            self.producer.remove(&directory);
+        // One that is in no directory goes with its mapping.
+        if self.is_sealed() {
+            return;
+        }
+        match directory(&self.common.config.ring_place) {
+            Ok(directory) => self.producer.remove(&directory),
+            Err(_) => self.producer.withdraw(),
         }
     }
 }

@@ -204,8 +204,14 @@ impl Directory {
     }
 
     pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.unlink(name).map(|_| ())
+    }
+
+    /// Removes a name. False: there is none.
+    pub(crate) fn unlink(&self, name: &str) -> io::Result<bool> {
         match rustix::fs::unlinkat(&self.descriptor, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
     }

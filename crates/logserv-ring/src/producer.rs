@@ -283,9 +283,25 @@ impl Producer {
     }
 
     /// Removes the ring and what is in it. One that is in no directory is removed by dropping it and its descriptor.
+    ///
+    /// Where it is not in `directory`, it is in that of another user, whom this process was before: see
+    /// [`withdraw`](Self::withdraw).
     pub fn remove(self, directory: &Directory) {
-        // A name that stays is that of an orphan, which the server reads and removes.
-        let _ = directory.remove(&self.name);
+        if !directory
+            .unlink(&self.name.to_string())
+            .is_ok_and(|was_there| was_there)
+        {
+            self.withdraw();
+        }
+    }
+
+    /// Takes back what the consumer has not released, for a ring whose name stays: whoever finds it is to find nothing, since
+    /// its records go another way. Only where nobody reads it, for the head goes back.
+    pub fn withdraw(self) {
+        self.refresh();
+        if let Some(view) = self.map.view() {
+            commit::commit(&view, self.tail.get(), self.consumed.get());
+        }
     }
 
     #[inline]

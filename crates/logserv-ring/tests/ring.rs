@@ -207,3 +207,24 @@ fn directories_of_other_users_and_other_names_are_told_apart() {
     std::fs::write(place.directory().location().join("state-0000000000000000"), "").unwrap();
     assert_eq!(place.directory().rings().unwrap(), []);
 }
+
+#[test]
+fn a_ring_whose_name_cannot_be_removed_is_left_empty() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let mut producer = place.producer(4096);
+    let mut consumer = place.consumer(&producer);
+    for number in 0..5 {
+        assert!(producer.push(&record(number)));
+    }
+    assert_eq!(read_some(&mut consumer, 0).unwrap(), [record(0)]);
+    consumer.publisher().publish(consumer.position(), 1).unwrap();
+    drop(consumer);
+    let unread = producer.unread();
+    assert_eq!(unread, (1..5).flat_map(record).collect::<Vec<u8>>());
+    let name = producer.name().clone();
+    // As after a change of the user: the directory is another's now.
+    producer.remove(&elsewhere.directory());
+    let mut later = Consumer::open(&place.directory(), &name).unwrap();
+    assert_eq!(drain(&mut later).unwrap(), [[0_u8; 0]; 0]);
+    place.directory().remove(&name).unwrap();
+}
