@@ -87,7 +87,7 @@ def test_positions_are_those_of_the_library_and_a_rotation_is_its_own(
     log.addHandler(handler)
     for number in range(20):
         log.info("%d of some twenty characters", number)
-    handler.doRollover()
+    assert handler.doRollover() is True
     handler.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "app.log",
@@ -95,6 +95,24 @@ def test_positions_are_those_of_the_library_and_a_rotation_is_its_own(
         "app.log.2",
         "app.log.3",
     ]
+
+
+@pytest.mark.parametrize("name", ["RotatingFileHandler", "TimedRotatingFileHandler"])
+def test_a_function_that_rotates_is_refused_with_what_to_use(
+    tmp_path: Path, log: logging.Logger, name: str
+) -> None:
+    handler = getattr(_standard, name)(tmp_path / "app.log", backupCount=3)
+    with pytest.raises(NotImplementedError, match=r"names, and \.gz"):
+        handler.namer = lambda name: f"{name}.old"
+    with pytest.raises(NotImplementedError, match="compress="):
+        handler.rotator = lambda source, target: None
+    handler.namer = handler.rotator = None
+    assert (handler.namer, handler.rotator) == (None, None)
+    log.addHandler(handler)
+    log.info("a line")
+    assert handler.doRollover() is True
+    handler.close()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_record_that_fails_is_not_counted(

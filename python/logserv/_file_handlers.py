@@ -14,13 +14,12 @@ from typing import Any
 from logserv import _arguments, _program
 from logserv._forwarding import Forwarding
 from logserv._place import check_writable, own_umask
+from logserv._refused import refused
 
 __all__ = ["FileHandler", "RotatingFileHandler", "TimedRotatingFileHandler", "WatchedFileHandler"]
 
 _ENCODING = "utf-8"  # what the server writes where none is named
 _TERMINATOR = "\n"
-_NAMER_INSTEAD = "rotated files have the library's names, and .gz or .zst behind them with compress="
-_ROTATOR_INSTEAD = 'use compress="gzip" or "zstd", retain_age_s= and retain_bytes=, file_mode='
 
 
 def _setting(name: str, doc: str) -> Any:
@@ -37,21 +36,6 @@ def _setting(name: str, doc: str) -> Any:
         self._reconfigure()
 
     return property(get, set_, doc=doc)
-
-
-def _server_side(name: str, instead: str) -> Any:
-    """An attribute by which the library's handlers are told to rotate otherwise, in this process."""
-
-    def get(self: object) -> None:
-        return None
-
-    def refuse(self: object, value: object) -> None:
-        if value is not None:
-            raise NotImplementedError(
-                f"{name}: the server rotates the file, and cannot call a function of this process; {instead}"
-            )
-
-    return property(get, refuse, doc=f"Always None; setting it raises NotImplementedError: {instead}.")
 
 
 class FileHandler(Forwarding, logging.FileHandler):
@@ -179,8 +163,8 @@ class RotatingFileHandler(FileHandler, logging.handlers.RotatingFileHandler):  #
 
     maxBytes = _setting("maxBytes", "Size in bytes that no file reaches; 0: any. It can be set later, too.")
     backupCount = _setting("backupCount", "How many rotated files are kept. It can be set later, too.")
-    namer = _server_side("namer", _NAMER_INSTEAD)
-    rotator = _server_side("rotator", _ROTATOR_INSTEAD)
+    namer = refused("namer")
+    rotator = refused("rotator")
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """The server decides. Always False."""
@@ -225,8 +209,8 @@ class TimedRotatingFileHandler(FileHandler, logging.handlers.TimedRotatingFileHa
         self._finish_construction(delay)
 
     backupCount = _setting("backupCount", "How many rotated files are kept. It can be set later, too.")
-    namer = _server_side("namer", _NAMER_INSTEAD)
-    rotator = _server_side("rotator", _ROTATOR_INSTEAD)
+    namer = refused("namer")
+    rotator = refused("rotator")
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """The server decides. Always False."""

@@ -13,6 +13,7 @@ import os
 from typing import Any
 
 from logserv import _arguments, _binding
+from logserv._refused import refused
 from logserv._statistics import Statistics
 
 __all__ = ["FileHandler", "RotatingFileHandler", "TimedRotatingFileHandler", "WatchedFileHandler"]
@@ -87,17 +88,35 @@ class FileHandler(_Standard, logging.FileHandler):
 class RotatingFileHandler(_Standard, logging.handlers.RotatingFileHandler):
     """`logging.handlers.RotatingFileHandler`."""
 
+    namer = refused("namer")
+    rotator = refused("rotator")
+
     def __init__(self, *given: Any, **named: Any) -> None:
         base = logging.handlers.RotatingFileHandler
         base.__init__(self, **_arguments_of(base, type(self).__name__, given, named))
+
+    # It tells how it went, where the library's tells nothing.
+    def doRollover(self) -> bool:  # type: ignore[override]
+        """As the library's. Returns True: it has been done. Raises what the library's raises."""
+        super().doRollover()
+        return True
 
 
 class TimedRotatingFileHandler(_Standard, logging.handlers.TimedRotatingFileHandler):
     """`logging.handlers.TimedRotatingFileHandler`."""
 
+    namer = refused("namer")
+    rotator = refused("rotator")
+
     def __init__(self, *given: Any, **named: Any) -> None:
         base = logging.handlers.TimedRotatingFileHandler
         base.__init__(self, **_arguments_of(base, type(self).__name__, given, named))
+
+    # It tells how it went, where the library's tells nothing.
+    def doRollover(self) -> bool:  # type: ignore[override]
+        """As the library's. Returns True: it has been done. Raises what the library's raises."""
+        super().doRollover()
+        return True
 
 
 class WatchedFileHandler(_Standard, logging.handlers.WatchedFileHandler):
