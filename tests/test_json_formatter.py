@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import logging
 import logging.config
@@ -287,8 +288,96 @@ def test_the_arguments_hold_for_good() -> None:
     formatter = JsonFormatter(static_fields=fields)
     fields["service"]["name"] = "other"
     assert parsed(formatter.format(make()))["service"] == {"name": "shop"}
-    with pytest.raises(AttributeError, match="make another"):
-        formatter.static_fields = {}
+    for name in ARGUMENTS:
+        with pytest.raises(
+            AttributeError, match=f"^{name} of a JsonFormatter cannot be changed; make another"
+        ):
+            setattr(formatter, name, {})
+    assert parsed(formatter.format(make()))["service"] == {"name": "shop"}
+
+
+#: What can be read of a formatter: all of the constructor's arguments but `fmt`, `datefmt`, `style` and `validate`.
+ARGUMENTS = [
+    name
+    for name, parameter in inspect.signature(JsonFormatter).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+]
+
+
+def test_the_arguments_can_be_read() -> None:
+    assert len(ARGUMENTS) == 17
+    given: dict[str, Any] = {
+        "prefix": "@cee: ",
+        "rename_fields": {"levelname": "severity"},
+        "rename_fields_keep_missing": True,
+        "static_fields": {"service": {"name": "shop"}},
+        "reserved_attrs": (*RESERVED_ATTRS, "user"),
+        "timestamp": "at",
+        "timestamp_format": "epoch_ms",
+        "defaults": {"tenant": "none"},
+        "extra_key": "extra",
+        "exc_info_as_array": True,
+        "exc_info_as_object": True,
+        "stack_info_as_array": True,
+        "json_default": str,
+        "json_encoder": json.JSONEncoder,
+        "json_serializer": json.dumps,
+        "json_indent": None,
+        "json_ensure_ascii": False,
+    }
+    formatter = JsonFormatter(**given)
+    assert {name: getattr(formatter, name) for name in ARGUMENTS} == given
+    # Nor by what has been read: a top level that cannot be changed, below it a copy.
+    with pytest.raises(TypeError):
+        formatter.static_fields["service"] = "other"  # type: ignore[index]
+    formatter.static_fields["service"]["name"] = "other"
+    assert formatter.static_fields == given["static_fields"]
+
+    plain = JsonFormatter()
+    assert (plain.timestamp, plain.reserved_attrs, plain.rename_fields) == (None, RESERVED_ATTRS, {})
+    assert JsonFormatter(timestamp=True).timestamp == "timestamp"
+    assert all(getattr(JsonFormatter, name).__doc__ for name in ARGUMENTS)
+
+
+def test_a_subclass_may_read_the_format_in_its_own_way() -> None:
+    class Semicolons(JsonFormatter):
+        def parse(self) -> list[str]:
+            assert self._fmt is not None
+            return self._fmt.split(";")
+
+    class Theirs(TheirFormatter):
+        def parse(self) -> list[str]:
+            return str(self._fmt).split(";")
+
+    class More(JsonFormatter):
+        def parse(self) -> list[str]:
+            return [*super().parse(), "process"]
+
+    formatter = Semicolons("levelname;message", validate=False)
+    record = make(process=7)
+    assert parsed(formatter.format(record)) == {"levelname": "WARNING", "message": "hello world"}
+    assert parsed(Theirs("levelname;message", validate=False).format(make())) == parsed(
+        formatter.format(record)
+    )
+    assert kind_of(formatter, make()) == LINE
+    several: tuple[dict[str, Any], ...] = (
+        {"fmt": "%(name)s"},
+        {"fmt": "name", "style": ","},
+        {"fmt": "{name}", "style": "{"},
+    )
+    for arguments in several:
+        assert list(parsed(More(**arguments).format(record))) == ["name", "process"]
+    assert list(parsed(More().format(record))) == ["message", "process"]
+    # A sequence is no format: there is nothing to read, as in python-json-logger.
+    assert list(parsed(More(["name"]).format(record))) == ["name"]
+    assert JsonFormatter("%(name)s %(message)s").parse() == ["name", "message"]
+
+    class NoNames(JsonFormatter):
+        def parse(self) -> Any:
+            return "levelname"
+
+    with pytest.raises(TypeError, match="sequence of names of fields, received str: 'levelname'"):
+        NoNames()
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])

@@ -193,6 +193,10 @@ class Forwarding(logging.Handler):
         if len(encoded) <= maximum:
             return line
         self._cut += 1
+        # A `JsonFormatter` keeps its fields.
+        shortened = getattr(self.formatter, "_shortened", None)
+        if shortened is not None and (shorter := shortened(line, maximum)) is not None:
+            return str(shorter)
         kept = encoded[: maximum - 40].decode("utf-8", "ignore")  # 40: room for the words
         return f"{kept}…[cut: {len(encoded) - len(kept.encode())} bytes]"
 

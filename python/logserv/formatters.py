@@ -7,13 +7,14 @@ same bytes. Needs neither a server nor the extension.
 
 import json
 import logging
+import operator
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, NoReturn, TypeVar
 
-from logserv import _json_values
+from logserv import _json_cut, _json_values
 
 __all__ = ["RESERVED_ATTRS", "JsonFormatter"]
 
@@ -49,12 +50,29 @@ _ExcInfo = tuple[type[BaseException] | None, BaseException | None, types.Traceba
 
 _DOLLAR = re.compile(r"\$(?:\$|\{(?P<braced>.+?)\}|(?P<named>[_a-z][_a-z0-9]*))", re.IGNORECASE)
 
-#: Arguments of the constructor that hold for good: the server has been told of them.
-_FIXED = frozenset(
-    "prefix rename_fields rename_fields_keep_missing static_fields reserved_attrs timestamp timestamp_format defaults extra_key "
-    "exc_info_as_array exc_info_as_object stack_info_as_array json_default json_encoder json_serializer json_indent "
-    "json_ensure_ascii".split()
-)
+_T = TypeVar("_T")
+
+
+class _Given(Generic[_T]):
+    """An argument of the constructor, to be read. It holds for good: the server has been told of it."""
+
+    def __init__(self, kept_as: str, doc: str) -> None:
+        self._get = operator.attrgetter(kept_as)
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, formatter: Any, owner: type) -> _T:
+        if formatter is None:
+            return self  # type: ignore[return-value]  # of the class, for `help`
+        value: Any = self._get(formatter)
+        if type(value) is dict:
+            value = types.MappingProxyType(_json_values.copy_of(value))
+        return value  # type: ignore[no-any-return]
+
+    def __set__(self, formatter: Any, value: object) -> NoReturn:
+        raise AttributeError(f"{self._name} of a JsonFormatter cannot be changed; make another formatter")
 
 
 class _Options(NamedTuple):
@@ -82,7 +100,7 @@ class JsonFormatter(logging.Formatter):
     `exc_info` and `stack_info` where there are any, the attributes of `extra`, the timestamp. A later one of the same name takes
     the value, not the place. It is always one line, and always JSON: NaN and the infinities are null.
 
-    Waits: never. The arguments cannot be changed afterwards, apart from `datefmt`.
+    Waits: never. The arguments can be read under their names, but for the first four, and cannot be changed afterwards, apart from `datefmt`.
 
     Args:
         fmt: The fields, as a format of `style`, of which only the names count, or as a sequence of names. None: `message`.
@@ -115,6 +133,35 @@ class JsonFormatter(logging.Formatter):
         ValueError: A style or format that `logging.Formatter` refuses, a `prefix` of several lines, a `json_indent`, an unknown
             `timestamp_format`.
     """
+
+    prefix = _Given[str]("_options.prefix", "Text in front of the object.")
+    rename_fields = _Given[Mapping[str, str]]("_options.rename", "Other names for fields, by their own.")
+    rename_fields_keep_missing = _Given[bool](
+        "_options.keep_missing", "Whether renamed, missing fields are null."
+    )
+    static_fields = _Given[Mapping[str, Any]]("_options.static", "Fields with the same value in every line.")
+    reserved_attrs = _Given[tuple[str, ...]]("_reserved", "Attributes that are not taken for `extra`.")
+    timestamp = _Given[str | None](
+        "_options.timestamp", "The name of the field for the time; None: there is none."
+    )
+    timestamp_format = _Given[str]("_options.timestamp_format", "How the time is written.")
+    defaults = _Given[Mapping[str, Any]]("_options.defaults", "Values of fields that a record lacks.")
+    extra_key = _Given[str | None](
+        "_options.extra_key", "The name of one field for all of `extra`; None: each its own."
+    )
+    exc_info_as_array = _Given[bool]("_options.exc_info_as_array", "Whether a traceback is a list of lines.")
+    exc_info_as_object = _Given[bool]("_options.exc_info_as_object", "Whether an exception is an object.")
+    stack_info_as_array = _Given[bool]("_options.stack_info_as_array", "Whether a stack is a list of lines.")
+    json_default = _Given[Callable[[Any], Any] | None]("_serializer_default", "As for `json.dumps`.")
+    json_encoder = _Given[type[json.JSONEncoder] | None](
+        "_serializer_class", "A subclass of `json.JSONEncoder`."
+    )
+    json_serializer = _Given[Callable[..., str]](
+        "_serializer", "A function that is called like `json.dumps`."
+    )
+    json_indent = _Given[None]("_indent", "Always None: a record is one line.")
+    json_ensure_ascii = _Given[bool]("_ensure_ascii", "Whether characters beyond ASCII are escaped.")
+    _indent = None
 
     def __init__(
         self,
@@ -154,8 +201,14 @@ class JsonFormatter(logging.Formatter):
             raise ValueError(f"a record is one line: the prefix {prefix!r} has the end of one")
         if isinstance(reserved_attrs, str):
             raise TypeError("reserved_attrs must be a sequence of names, not a str")
-        fields = _fields_of(fmt, style)
-        reserved = RESERVED_ATTRS if reserved_attrs is None else tuple(reserved_attrs)
+        self._reserved = RESERVED_ATTRS if reserved_attrs is None else tuple(reserved_attrs)
+        self._fields_style = style
+        if fmt is None or isinstance(fmt, str):
+            if style == ",":
+                self._fmt = fmt or ""
+            fields = _names_of(self.parse())
+        else:
+            fields = _names_of(fmt)
         key = "timestamp" if timestamp is True else timestamp or None
         self._options = _Options(
             fields=fields,
@@ -163,7 +216,7 @@ class JsonFormatter(logging.Formatter):
             keep_missing=bool(rename_fields_keep_missing),
             static=_json_values.copy_of(dict(static_fields or {})),
             defaults=_json_values.copy_of(dict(defaults or {})),
-            skipped=frozenset((*reserved, *fields)),
+            skipped=frozenset((*self._reserved, *fields)),
             prefix=prefix,
             timestamp=key,
             timestamp_format=timestamp_format,
@@ -174,7 +227,7 @@ class JsonFormatter(logging.Formatter):
         )
         _check_names(self._options)
         self._ensure_ascii = bool(json_ensure_ascii)
-        self._serializer = None if json_serializer is json.dumps else json_serializer
+        self._serializer = json_serializer
         self._serializer_default, self._serializer_class = json_default, json_encoder
         self._default: Callable[[Any], Any] = json_default or _json_values.default
         made = json_encoder or json.JSONEncoder
@@ -182,13 +235,14 @@ class JsonFormatter(logging.Formatter):
         self._encoder = made(ensure_ascii=self._ensure_ascii, allow_nan=False, default=own_default)
         if json_encoder and not json_default:
             self._default = self._encoder.default
-        is_custom = self._serializer is not None or json_default is not None or json_encoder is not None
+        is_custom = json_serializer is not json.dumps or json_default is not None or json_encoder is not None
         self._specification = None if is_custom else _specification(self._options, self._ensure_ascii)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _FIXED:
-            raise AttributeError(f"{name} of a JsonFormatter cannot be changed; make another formatter")
-        super().__setattr__(name, value)
+    def parse(self) -> list[str]:
+        """The names of the fields, as the format has them. For subclasses, as in python-json-logger: the constructor calls it, once,
+        unless `fmt` is a sequence of names; the format is in `self._fmt` by then, and nothing else is.
+        """
+        return _fields_of(self._fmt or "", self._fields_style)
 
     def usesTime(self) -> bool:
         """Whether `asctime` is one of the fields."""
@@ -266,7 +320,7 @@ class JsonFormatter(logging.Formatter):
 
     def jsonify_log_record(self, log_data: dict[Any, Any]) -> str:
         """`log_data` as one line of JSON."""
-        if self._serializer is None:
+        if self._serializer is json.dumps:
             return _json_values.encode(log_data, self._encoder, self._default)
         own_default = None if self._serializer_default or self._serializer_class else _json_values.default
         text = self._serializer(
@@ -277,6 +331,15 @@ class JsonFormatter(logging.Formatter):
             ensure_ascii=self._ensure_ascii,
         )
         return " ".join(_json_values.one_line(text).splitlines())
+
+    def _shortened(self, line: str, bytes_max: int) -> str | None:
+        """A line of this formatter's, in at most `bytes_max` bytes, for the handlers of logserv; None: it is no object."""
+        prefix = self._options.prefix
+        if not line.startswith(prefix):
+            return None
+        encoder = json.JSONEncoder(ensure_ascii=self._ensure_ascii)
+        text = _json_cut.shorter(line[len(prefix) :], bytes_max - len(prefix.encode()), encoder)
+        return None if text is None else prefix + text
 
     def _exception(self, trace: Any, head: dict[str, str | None]) -> Any:
         if self._options.exc_info_as_array and isinstance(trace, str):
@@ -309,22 +372,22 @@ class JsonFormatter(logging.Formatter):
         return moment.astimezone() if kind == "iso_local" else moment
 
 
-def _fields_of(fmt: object, style: str) -> tuple[str, ...]:
-    if fmt is not None and not isinstance(fmt, str):
-        if not isinstance(fmt, Sequence):
-            raise TypeError(f"fmt must be a str or a sequence of names, not {type(fmt).__name__}")
-        return tuple(fmt)
+def _names_of(names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"expected a sequence of names of fields, received {type(names).__name__}: {names!r}")
+    return tuple(names)
+
+
+def _fields_of(fmt: str, style: str) -> list[str]:
     if style == ",":
-        return tuple(name.strip() for name in (fmt or "").split(",") if name.strip())
-    if not fmt:
-        return ("message",)
+        return [name.strip() for name in fmt.split(",") if name.strip()]
     if style == "%":
-        return tuple(re.findall(r"%\((.+?)\)", fmt))
+        return re.findall(r"%\((.+?)\)", fmt)
     if style == "{":
         # A conversion or a width says nothing about a value in JSON.
-        return tuple(re.split("[!:]", name, maxsplit=1)[0] for name in re.findall(r"\{(.+?)\}", fmt))
+        return [re.split("[!:]", name, maxsplit=1)[0] for name in re.findall(r"\{(.+?)\}", fmt)]
     names = (match["braced"] or match["named"] for match in _DOLLAR.finditer(fmt))
-    return tuple(name for name in names if name)
+    return [name for name in names if name]
 
 
 def _check_names(options: _Options) -> None:

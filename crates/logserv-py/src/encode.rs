@@ -251,7 +251,7 @@ impl<'py> Job<'_, 'py> {
         Ok(Text::exact(&text))
     }
 
-    /// `is_json`: a line that is too long becomes the message of another one, for half of an object is none.
+    /// `is_json`: the server knows the formatter as one of JSON; a line of it stays JSON, whatever is cut.
     fn encode_line(&self, is_json: bool, out: &mut Vec<u8>) -> PyResult<bool> {
         let py = self.record.py();
         let line = self
@@ -278,18 +278,41 @@ impl<'py> Job<'_, 'py> {
         let was_cut = self
             .write(head.clone(), &gathered, &long, |_| true, out)
             .unwrap_or_default();
-        if was_cut && is_json {
-            let text = long.message.as_ref().map_or("", Text::as_str);
-            // No escape is needed but those of quotes and backslashes, and what fits this share is not cut again.
-            let shorter = cut::cut(text, (self.record_max / share::LONG_TEXT - JSON_HEAD_LEN) / 2);
+        let line = long.message.as_ref().map_or("", Text::as_str);
+        let room = Record::decode(out).map_or(0, |(record, _)| record.message.map_or(0, str::len));
+        if was_cut
+            && room < line.len()
+            && let Some(shorter) = self.shorter_json(is_json, line, room)?
+        {
             let long = LongTexts {
-                message: Some(Text::Escaped(message_as_json(&shorter))),
+                message: Some(shorter),
                 ..LongTexts::default()
             };
             out.clear();
             self.write(head, &gathered, &long, |_| true, out);
         }
         Ok(was_cut)
+    }
+
+    /// A line that is too long, in at most `room` bytes, where half of it would be no JSON: with all its fields, the texts in them cut;
+    /// where that cannot be, as the message of an object of its own. `None`: it is no `JsonFormatter`'s.
+    fn shorter_json(&self, is_json: bool, line: &str, room: usize) -> PyResult<Option<Text<'py>>> {
+        let py = self.record.py();
+        let formatter = formatter_of(self.handler, self.originals)?;
+        let is_of_ours = match self.originals.json_formatter(py) {
+            Some(class) => formatter.is_instance(class.class.bind(py))?,
+            None => false,
+        };
+        if is_of_ours {
+            let shorter = formatter.call_method1(pyo3::intern!(py, "_shortened"), (line, room))?;
+            let shorter = Text::exact(&shorter).filter(|text| text.as_str().len() <= room);
+            if shorter.is_some() {
+                return Ok(shorter);
+            }
+        }
+        // No escape is needed but those of quotes and backslashes, and what fits this share is not cut again.
+        let len_max = (self.record_max / share::LONG_TEXT - JSON_HEAD_LEN) / 2;
+        Ok(is_json.then(|| Text::Escaped(message_as_json(&cut::cut(line, len_max)))))
     }
 
     /// Cuts what is too long and writes the record; `None`: what would be written is not supported.
