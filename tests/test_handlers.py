@@ -6,6 +6,7 @@ The handlers live in this process; the server is one that they start, for this t
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import logging
 import logging.config
@@ -14,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,12 +107,14 @@ def test_making_one_opens_nothing_and_starts_nothing(make: Make, root: Path, own
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("place", ["missing/a.log", "file/a.log", "directory"])
+@pytest.mark.parametrize("place", ["missing/a.log", "file/a.log", "directory", "dangling.log", "circle.log"])
 def test_what_the_library_could_not_open_is_refused_with_its_error(
     make: Make, root: Path, name: str, place: str
 ) -> None:
     (root / "file").write_text("")
     (root / "directory").mkdir()
+    (root / "dangling.log").symlink_to("missing/a.log")
+    (root / "circle.log").symlink_to("circle.log")
     with pytest.raises(OSError) as theirs:
         library(name)(place)
     before = len(logging._handlerList)  # type: ignore[attr-defined]
@@ -119,6 +123,76 @@ def test_what_the_library_could_not_open_is_refused_with_its_error(
     assert (ours.value.errno, ours.value.filename) == (theirs.value.errno, theirs.value.filename)
     assert len(logging._handlerList) <= before + 1  # type: ignore[attr-defined]
     make(name, place, delay=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_file_of_its_own_is_refused_and_the_right_class_named(
+    make: Make, root: Path, name: str
+) -> None:
+    os.mkfifo(root / "fifo")
+    (root / "out.log").symlink_to("/dev/stdout")
+    (root / "null.log").symlink_to("/dev/null")
+    descriptor = os.open(root / "open.log", os.O_CREAT | os.O_WRONLY)
+    places = {
+        "fifo": "a FIFO; use logging.StreamHandler",
+        "/dev/full": "a character device; use logging.StreamHandler",
+        "/dev/null": "a character device; use logging.NullHandler",
+        "null.log": "a character device; use logging.NullHandler",
+        # Even where a regular file is behind it: it is behind another name in the server.
+        "/dev/stdout": "would not find there; use logging.StreamHandler",
+        "out.log": "would not find there; use logging.StreamHandler",
+        f"/proc/self/fd/{descriptor}": "would not find there; use logging.StreamHandler",
+    }
+    for place, says in places.items():
+        with pytest.raises(OSError, match="expected a regular file, received ") as told:
+            make(name, place)
+        assert told.value.errno == errno.EINVAL
+        assert str(told.value.strerror).endswith(says), place
+    os.close(descriptor)
+    (root / "new.log").symlink_to("made.log")  # where nothing is yet
+    make(name, "new.log")
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("fifo", "a regular file, or none, at"),
+        ("null.log", "a regular file, or none, at"),
+        ("missing/a.log", "an existing directory"),  # which somebody might make in a moment
+    ],
+)
+def test_a_refusal_that_lasts_reaches_handle_error_once_and_is_counted(
+    make: Make, root: Path, place: str, expected: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(root / "fifo")
+    (root / "null.log").symlink_to("/dev/null")
+    handler = make("FileHandler", place, delay=True)
+    errors: list[BaseException | None] = []
+    handler.handleError = lambda record: errors.append(sys.exc_info()[1])
+    emit(handler, "x")
+
+    def is_told() -> bool:
+        handler.flush(0.1)
+        return len(errors) > 0
+
+    wait_for(is_told, "the refusal", 30.0)
+    wait_for(lambda: handler.stats()["refusals"] >= 3, "further attempts", 30.0)
+    emit(handler, "y")
+    handler.flush(0.1)
+    assert len(errors) == 1
+    assert isinstance(errors[0], logserv.ProtocolError)
+    assert errors[0].expected.startswith(expected)
+    assert "link" not in errors[0].expected
+    assert "--root" not in errors[0].expected
+    said = capfd.readouterr().err
+    assert f"refuses these records: expected {expected}" in said
+    assert "cannot reach" not in said
+    if (root / place).parent.exists():
+        (root / place).unlink()
+    else:
+        (root / place).parent.mkdir()
+    wait_for(lambda: bool(handler.flush()), "the file", 30.0)
+    assert (root / place).read_text() == "x\ny\n"
 
 
 def test_mistakes_are_told_in_the_constructor(make: Make) -> None:
@@ -134,6 +208,62 @@ def test_mistakes_are_told_in_the_constructor(make: Make) -> None:
         make("FileHandler", "a.log", handler_class="logging.FileHandler")
     with pytest.raises(TypeError):
         make("FileHandler")
+
+
+def test_a_setting_that_is_refused_is_not_kept(make: Make, root: Path) -> None:
+    handler = make("RotatingFileHandler", "app.log", maxBytes=1000, backupCount=2)
+    emit(handler, "before")
+    for attribute, wrong in [
+        ("maxBytes", -5),
+        ("maxBytes", "9"),
+        ("backupCount", -1),
+        ("terminator", None),
+        ("terminator", "\udc80"),
+    ]:
+        kept = getattr(handler, attribute)
+        with pytest.raises((TypeError, ValueError), match=attribute):
+            setattr(handler, attribute, wrong)
+        assert getattr(handler, attribute) == kept
+    handler.close()
+    emit(handler, "after")  # begins a session with the settings that are kept
+    assert handler.flush()
+    assert (root / "app.log").read_text() == "before\nafter\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_bytes_is_taken_as_by_the_library(make: Make, root: Path, name: str) -> None:
+    handler = make(name, "ä.log".encode())
+    assert handler.baseFilename == os.fsencode(root) + "/ä.log".encode()
+    emit(handler, "x")
+    assert handler.flush()
+    assert (root / "ä.log").read_text() == "x\n"
+    with pytest.raises(ValueError, match="filename: expected UTF-8"):
+        make(name, b"\xff.log")
+    with pytest.raises(FileNotFoundError) as missing:
+        make(name, b"missing/a.log")
+    assert missing.value.filename == os.fsencode(root) + b"/missing/a.log"
+
+
+def test_what_the_library_takes_for_true_or_false_is_taken(make: Make) -> None:
+    handler = make("TimedRotatingFileHandler", "a.log", delay=None, utc=None)
+    assert (handler.delay, handler.utc) == (None, None)
+    with pytest.raises(FileNotFoundError):
+        make("FileHandler", "missing/a.log", delay=None)
+    make("FileHandler", "missing/a.log", delay=1)
+    for cls in (handlers.TimedRotatingFileHandler, logging.handlers.TimedRotatingFileHandler):
+        with pytest.raises(TypeError):  # the library cannot reckon with it either
+            cls("a.log", interval="2", delay=True)  # type: ignore[arg-type]
+
+
+def test_the_locales_encoding_is_that_of_this_process(
+    make: Make, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("locale.getencoding", lambda: "ISO-8859-1")
+    handler = make("FileHandler", "a.log", encoding="locale")
+    assert handler.encoding == "locale"
+    emit(handler, "Ä")
+    assert handler.flush()
+    assert (root / "a.log").read_bytes() == b"\xc4\n"
 
 
 @pytest.mark.parametrize("name", ["RotatingFileHandler", "TimedRotatingFileHandler"])
@@ -292,7 +422,10 @@ def test_a_file_that_cannot_be_opened_is_told_of_and_its_records_wait_for_it(
     handler = make("FileHandler", "app.log", delay=True)
     emit(handler, "x")
     assert not handler.flush(3.0)
-    wait_for(lambda: "received a directory); 1 record waiting" in capfd.readouterr().err, "a line on stderr")
+    wait_for(
+        lambda: "refuses these records: expected a regular file, or none, at " in capfd.readouterr().err,
+        "a line on stderr",
+    )
     (root / "app.log").rmdir()
     wait_for(lambda: bool(handler.flush()), "the file")
     assert (root / "app.log").read_text() == "x\n"

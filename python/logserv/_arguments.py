@@ -121,6 +121,22 @@ def check_text(name: str, value: object) -> str:
     return _encodable(name, value)
 
 
+def check_filename(name: str, value: object) -> str:
+    """A file's name that can be sent. Bytes are those of the name in its directory."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{name}: expected UTF-8, received {value!r}") from None
+    if not isinstance(value, str):
+        raise _wrong_type(name, "str, bytes or os.PathLike", value)
+    if not value or "\0" in value:
+        raise ValueError(f"{name}: expected a path, received {value!r}")
+    return _encodable(name, value)
+
+
 def check_host(host: object) -> str:
     """A host's name or address, or the path of a socket."""
     if isinstance(host, os.PathLike):
@@ -176,16 +192,6 @@ def _wrong_type(name: str, expected: str, received: object) -> TypeError:
     return TypeError(f"{name}: expected {expected}, received {type(received).__name__} {received!r:.100}")
 
 
-def _filename(name: str, value: object) -> str:
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if not isinstance(value, str):
-        raise _wrong_type(name, "str or os.PathLike", value)
-    if not value or "\0" in value:
-        raise ValueError(f"{name}: expected a path, received {value!r}")
-    return _encodable(name, value)
-
-
 def _encodable(name: str, value: str) -> str:
     try:
         value.encode()
@@ -208,6 +214,10 @@ def _encoding(name: str, value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise _wrong_type(name, "str or None", value)
+    if value == "locale":  # of this process, not of the server's
+        import locale
+
+        value = locale.getencoding()
     try:
         "".encode(value)  # refuses what is no text encoding, such as base64, too
     except LookupError as error:
@@ -223,6 +233,11 @@ def _errors(name: str, value: object) -> str | None:
     if value not in _ERROR_HANDLERS:  # one that this process has registered cannot run on the server
         raise ValueError(f"{name}: expected one of {', '.join(_ERROR_HANDLERS)}, received {value!r}")
     return value
+
+
+def _library_flag(name: str, value: object) -> bool:
+    """The library looks whether it is true, and has no objection to None."""
+    return value is not None and _flag(name, value)
 
 
 def _flag(name: str, value: object) -> bool:
@@ -380,16 +395,16 @@ def _ring_bytes(name: str, value: object) -> int:
 
 
 _CHECKS: dict[str, Callable[[str, object], Any]] = {
-    "filename": _filename,
+    "filename": check_filename,
     "mode": _mode,
     "encoding": _encoding,
-    "delay": _flag,
+    "delay": _library_flag,
     "errors": _errors,
     "maxBytes": _integer,
     "backupCount": _integer,
     "when": _when,
     "interval": _interval,
-    "utc": _flag,
+    "utc": _library_flag,
     "atTime": _at_time,
     "sync": _sync,
     "sync_interval_s": _positive_seconds,

@@ -8,6 +8,7 @@ import datetime
 import logging
 import logging.handlers
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ __all__ = ["FileHandler", "RotatingFileHandler", "TimedRotatingFileHandler", "Wa
 
 _ENCODING = "utf-8"  # what the server writes where none is named
 _TERMINATOR = "\n"
+_BACKUP_COUNT = "How many rotated files are kept. It can be set later, too."
 
 
-def _setting(name: str, doc: str) -> Any:
-    """An attribute of the file: setting it has the server open the file anew.
+def _setting(name: str, check: Callable[[str, object], object], doc: str) -> Any:
+    """An attribute of the file: setting it has the server open the file anew. What `check` refuses is not stored.
 
     Soon, not at once: records that are on their way may still be written the old way.
     """
@@ -32,7 +34,7 @@ def _setting(name: str, doc: str) -> Any:
         return self._settings[name]
 
     def set_(self: "FileHandler", value: Any) -> None:
-        self._settings[name] = value
+        self._settings[name] = check(name, value)
         self._reconfigure()
 
     return property(get, set_, doc=doc)
@@ -42,9 +44,9 @@ class FileHandler(Forwarding, logging.FileHandler):
     """`logging.FileHandler`, through the user's own server.
 
     Args:
-        filename: The file; a relative one is below the present working directory, as in the library.
+        filename: The file; a relative one is below the present working directory, as in the library. Also as bytes.
         mode: "a" or "w".
-        encoding: None is UTF-8.
+        encoding: None is UTF-8, "locale" what the process's locale says.
         delay: False: a directory that is missing or not writable is told here, as in the library. The file itself is
             opened, by the server, when the first record comes.
         errors: As in the library.
@@ -53,7 +55,8 @@ class FileHandler(Forwarding, logging.FileHandler):
 
     Raises:
         TypeError, ValueError: An argument is unknown, missing or mistyped.
-        OSError: The file could not be opened, as far as that can be told without opening it; only without `delay`.
+        OSError: The file could not be opened, as far as that can be told without opening it; also where it is a FIFO or a
+            device, for which there is `logging.StreamHandler`. Only without `delay`.
     """
 
     _server_class = "logging.FileHandler"
@@ -95,7 +98,9 @@ class FileHandler(Forwarding, logging.FileHandler):
         self._umask = own_umask()
         self._program = _program.find_program_or_guess()
 
-    terminator = _setting("terminator", "What ends each line; it can be set later, too.")
+    terminator = _setting(
+        "terminator", _arguments.check_text, "What ends each line; it can be set later, too."
+    )
 
     def setStream(self, stream: Any) -> Any:
         """There is no stream. Raises NotImplementedError: use a `logging.StreamHandler`."""
@@ -116,7 +121,8 @@ class FileHandler(Forwarding, logging.FileHandler):
         return {**super().__getstate__(), "_settings": dict(self._settings)}
 
     def _server_arguments(self) -> dict[str, Any]:
-        arguments = {**self._checked.handler_arguments, "filename": self.baseFilename}
+        filename = _arguments.check_filename("filename", self.baseFilename)
+        arguments = {**self._checked.handler_arguments, "filename": filename}
         for name in ("maxBytes", "backupCount"):
             if name in arguments:
                 arguments[name] = _arguments.check_count(name, getattr(self, name, arguments[name]))
@@ -161,8 +167,12 @@ class RotatingFileHandler(FileHandler, logging.handlers.RotatingFileHandler):  #
         )
         self._finish_construction(delay)
 
-    maxBytes = _setting("maxBytes", "Size in bytes that no file reaches; 0: any. It can be set later, too.")
-    backupCount = _setting("backupCount", "How many rotated files are kept. It can be set later, too.")
+    maxBytes = _setting(
+        "maxBytes",
+        _arguments.check_count,
+        "Size in bytes that no file reaches; 0: any. It can be set later, too.",
+    )
+    backupCount = _setting("backupCount", _arguments.check_count, _BACKUP_COUNT)
     namer = refused("namer")
     rotator = refused("rotator")
 
@@ -208,7 +218,7 @@ class TimedRotatingFileHandler(FileHandler, logging.handlers.TimedRotatingFileHa
         )
         self._finish_construction(delay)
 
-    backupCount = _setting("backupCount", "How many rotated files are kept. It can be set later, too.")
+    backupCount = _setting("backupCount", _arguments.check_count, _BACKUP_COUNT)
     namer = refused("namer")
     rotator = refused("rotator")
 
