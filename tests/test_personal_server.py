@@ -342,6 +342,8 @@ def test_a_place_that_others_could_change_is_refused_and_named(personal: Persona
     trap.unlink()
     error = refused(LOGSERV_SOCKET="/tmp/logserv-test.sock")
     assert "expected /tmp to be writable by its owner only" in error
+    assert "name a socket in a directory of your own in LOGSERV_SOCKET" in error
+    assert "change that" not in error, "not /tmp"
     assert not personal.socket.parent.exists(), "a socket that was named is not replaced by another"
     assert "at most 107 bytes" in refused(LOGSERV_SOCKET=str(personal.runtime / ("x" * 120)))
     wrong = personal.run("serve", "--personal", "--tcp", "127.0.0.1:0")
@@ -415,6 +417,39 @@ def test_a_file_that_another_server_holds_says_where_that_one_listens(
         assert error["retry"] is True
         client.link.close()
     (root / "hard.log").unlink()
+
+
+def test_what_is_no_file_is_refused_for_good_in_words_that_fit_this_server(personal: Personal) -> None:
+    personal.start()
+    os.mkfifo(personal.logs / "fifo")
+    (personal.logs / "file").write_text("")
+    for name, received in (("fifo", "a FIFO"), ("/dev/null", "a device")):
+        client = personal.connect()
+        with pytest.raises(AssertionError) as caught:
+            open_file(client, personal.logs / name)
+        error = json.loads(caught.value.args[0][1])
+        path = personal.logs / name
+        assert (error["expected"], error["received"]) == (f"a regular file, or none, at {path}", received)
+        assert error["retry"] is False, "somebody has to change it"
+        client.link.close()
+    client = personal.connect()
+    with pytest.raises(AssertionError) as caught:
+        open_file(client, personal.logs / "file/a.log")
+    error = json.loads(caught.value.args[0][1])
+    assert error["expected"] == f"a directory {personal.logs}/file"
+    assert "--root" not in str(error)
+    client.link.close()
+
+
+def test_its_status_has_permissions_in_octal(personal: Personal) -> None:
+    personal.start()
+    client = personal.connect()
+    open_file(client, personal.logs / "a.log", arguments={"umask": 0o22, "file_mode": 0o640})
+    (file,) = personal.status()["files"]
+    for text in (file["settings"], personal.run("status").stdout):
+        assert 'umask="0022"' in text
+        assert 'file_mode="0640"' in text
+    client.link.close()
 
 
 def test_links_lead_to_one_writer_and_rotation_renames_the_name_that_was_given(personal: Personal) -> None:

@@ -53,6 +53,7 @@ impl Lost {
                 refusal,
                 retry: false,
             } => Obstacle::Refused(refusal.clone()),
+            Lost::Refused { refusal, retry: true } => Obstacle::Postponed(refusal.clone()),
             Lost::NotStarted(reason) => Obstacle::NotStarted(reason.clone()),
             _ => Obstacle::Unreachable(self.reason()),
         }

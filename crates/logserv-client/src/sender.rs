@@ -18,7 +18,7 @@ use crate::limits::{BARE_ERROR_QUIET, LAUNCH_LOOK, RETRY_WAITED_FOR};
 use crate::link::{Link, Lost};
 use crate::shared::Shared;
 use crate::state::{Sender as Activity, State};
-use crate::trouble::Trouble;
+use crate::trouble::{Obstacle, Trouble};
 use crate::{frames, pickles, sys};
 
 /// Runs until the session is closed and everything is written, or it is abandoned.
@@ -217,23 +217,27 @@ impl Sender<'_> {
         if !is_passing && !self.has_progressed {
             state.stop_starting(now);
         }
-        let obstacle = lost.obstacle();
+        let mut obstacle = lost.obstacle();
+        if let Obstacle::Postponed(refusal) = &obstacle
+            && self.trouble.has_lasted(now)
+        {
+            obstacle = Obstacle::Refused(refusal.clone()); // it was to pass, and has not
+        }
         state.failures += u64::from(obstacle.is_lasting());
-        state.obstacle = Some(obstacle);
+        state.obstacle = Some(obstacle.clone());
+        let was_final = matches!(lost, Lost::Refused { retry: false, .. });
         let wait = match &lost {
-            Lost::Refused {
-                refusal,
-                retry: false,
-            } => {
+            Lost::Refused { refusal, .. } if obstacle.is_lasting() => {
                 let is_news = state.refused(refusal.clone());
                 if is_news {
                     self.shared.tell_refusal();
                 }
                 let pending = state.carrier.pending_records();
                 let config = &self.shared.common.config;
+                self.trouble.failed(obstacle, now);
                 let line = self.trouble.refused(config, refusal, is_news, pending, now);
                 self.say(line);
-                self.backoff.after_failure(true)
+                self.backoff.after_failure(was_final)
             }
             // The server is there; another connection finds it.
             Lost::RenderHere if !self.renders_here => Duration::ZERO,
@@ -241,18 +245,18 @@ impl Sender<'_> {
             Lost::HeldAt(_) => Duration::ZERO,
             _ if self.has_progressed => Duration::ZERO,
             Lost::Starting => {
-                self.trouble.failed(lost.obstacle(), now);
+                self.trouble.failed(obstacle, now);
                 LAUNCH_LOOK
             }
             _ => {
-                self.trouble.failed(lost.obstacle(), now);
+                self.trouble.failed(obstacle, now);
                 self.backoff.after_failure(false)
             }
         };
         drop(state);
         match &lost {
             Lost::HeldAt(socket) => self.go_to(socket.clone()),
-            Lost::Refused { retry: false, .. } => self.come_home(),
+            _ if was_final => self.come_home(),
             _ => {}
         }
         self.shared.tell();
@@ -260,7 +264,7 @@ impl Sender<'_> {
         if matches!(lost, Lost::OtherSession) {
             self.begin_session();
         }
-        self.pause(wait, matches!(lost, Lost::Refused { retry: false, .. }));
+        self.pause(wait, was_final);
     }
 
     /// Waits before the next attempt. Somebody who waits for the outcome shortens it, but for a refusal. Blocks: for

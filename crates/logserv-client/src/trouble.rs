@@ -16,6 +16,8 @@ pub(crate) enum Obstacle {
     Absent(String),
     /// Something else: no permission, no answer, no such host.
     Unreachable(String),
+    /// The server is there and refuses us, for now as it says.
+    Postponed(Refusal),
     /// The server is there and refuses us.
     Refused(Refusal),
     /// It is the user's own, and cannot be started.
@@ -23,7 +25,7 @@ pub(crate) enum Obstacle {
 }
 
 impl Obstacle {
-    /// Whether somebody must do something before another attempt can succeed.
+    /// Whether somebody must do something before another attempt can succeed, as far as one can tell.
     pub(crate) fn is_lasting(&self) -> bool {
         matches!(self, Self::Absent(_) | Self::Refused(_) | Self::NotStarted(_))
     }
@@ -41,6 +43,7 @@ impl Obstacle {
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     unreachable_since: Option<Instant>,
+    postponed_since: Option<Instant>,
     obstacle: Option<Obstacle>,
     told_unreachable: Option<Instant>,
     told_refused: Option<Instant>,
@@ -52,16 +55,29 @@ impl Trouble {
     /// The server could not be reached, or the connection broke.
     pub(crate) fn failed(&mut self, obstacle: Obstacle, now: Instant) {
         self.unreachable_since.get_or_insert(now);
+        if matches!(obstacle, Obstacle::Postponed(_)) {
+            self.postponed_since.get_or_insert(now);
+        }
         self.obstacle = Some(obstacle);
+    }
+
+    /// Whether a refusal that was to pass by itself has lasted so long that the user is told of it.
+    pub(crate) fn has_lasted(&self, now: Instant) -> bool {
+        self.postponed_since
+            .is_some_and(|since| now >= since + TROUBLE_AFTER)
     }
 
     /// The server takes records.
     pub(crate) fn is_over(&mut self) {
         self.unreachable_since = None;
+        self.postponed_since = None;
     }
 
     /// When [`unreachable`](Self::unreachable) should be asked; `None`: not because of the present trouble.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if matches!(self.obstacle, Some(Obstacle::Postponed(_) | Obstacle::Refused(_))) {
+            return None; // it is reached
+        }
         let due = self.unreachable_since? + TROUBLE_AFTER;
         Some(
             self.told_unreachable
@@ -89,7 +105,9 @@ impl Trouble {
         let (reason, advice) = match &self.obstacle {
             Some(Obstacle::Absent(reason)) => (reason.as_str(), advice(&config.address)),
             Some(Obstacle::Unreachable(reason)) => (reason.as_str(), String::new()),
-            Some(Obstacle::Refused(_) | Obstacle::NotStarted(_)) | None => ("no answer", String::new()),
+            Some(Obstacle::Postponed(_) | Obstacle::Refused(_) | Obstacle::NotStarted(_)) | None => {
+                ("no answer", String::new())
+            }
         };
         Some(format!(
             "logserv: cannot reach {address} ({reason}); {waiting} waiting{advice}\n"
@@ -105,7 +123,6 @@ impl Trouble {
         pending: u64,
         now: Instant,
     ) -> Option<String> {
-        self.unreachable_since = None;
         if !is_news && is_recent(self.told_refused, now) {
             return None;
         }
@@ -167,9 +184,10 @@ pub(crate) fn unsent_line(
         Some(Obstacle::Absent(_)) => advice(&config.address),
         Some(Obstacle::Unreachable(reason)) => format!("; cannot reach it ({reason})"),
         Some(Obstacle::NotStarted(reason)) => format!("; cannot start it ({reason})"),
-        Some(Obstacle::Refused(Refusal {
-            expected, received, ..
-        })) => {
+        Some(Obstacle::Postponed(refusal) | Obstacle::Refused(refusal)) => {
+            let Refusal {
+                expected, received, ..
+            } = refusal;
             format!("; it refuses them: expected {expected}, received {received}")
         }
     };
@@ -279,15 +297,16 @@ mod tests {
             line(false, Some(&forbidden)),
             format!("{start}; cannot reach it (permission denied)\n")
         );
-        let refusal = Obstacle::Refused(Refusal {
+        let refusal = Refusal {
             expected: "a file below /logs".into(),
             received: "/etc/passwd".into(),
             held_at: None,
-        });
-        assert_eq!(
-            line(false, Some(&refusal)),
-            format!("{start}; it refuses them: expected a file below /logs, received /etc/passwd\n")
-        );
+        };
+        let why = "it refuses them: expected a file below /logs, received /etc/passwd";
+        let postponed = Obstacle::Postponed(refusal.clone());
+        let refused = Obstacle::Refused(refusal);
+        assert_eq!(line(false, Some(&refused)), format!("{start}; {why}\n"));
+        assert_eq!(line(false, Some(&postponed)), format!("{start}; {why}\n"));
         assert_eq!(
             line(true, None),
             format!("{start}; the server did not write them in time\n")
@@ -299,6 +318,36 @@ mod tests {
             trouble.unreachable(&config, 2, now + TROUBLE_AFTER).unwrap(),
             "logserv: cannot reach /run/x.sock (permission denied); 2 records waiting\n"
         );
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_never_said_to_be_out_of_reach() {
+        let config = config(Address::Unix("/run/x.sock".into()));
+        let refusal = Refusal {
+            expected: "a regular file".into(),
+            received: "a FIFO".into(),
+            held_at: None,
+        };
+        let mut trouble = Trouble::default();
+        let start = Instant::now();
+        trouble.failed(Obstacle::Postponed(refusal.clone()), start);
+        assert!(!trouble.has_lasted(start + TROUBLE_AFTER - Duration::from_millis(1)));
+        assert!(trouble.has_lasted(start + TROUBLE_AFTER));
+        assert_eq!(trouble.due(), None);
+        assert_eq!(trouble.unreachable(&config, 2, start + TROUBLE_EVERY), None);
+        assert_eq!(
+            trouble
+                .refused(&config, &refusal, true, 2, start + TROUBLE_AFTER)
+                .unwrap(),
+            "logserv: /run/x.sock refuses these records: expected a regular file, received a FIFO; 2 records waiting\n"
+        );
+        let later = start + TROUBLE_AFTER + TROUBLE_EVERY;
+        assert_eq!(
+            trouble.refused(&config, &refusal, false, 2, later - Duration::from_millis(1)),
+            None
+        );
+        trouble.is_over();
+        assert!(!trouble.has_lasted(later));
     }
 
     #[test]

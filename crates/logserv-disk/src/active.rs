@@ -237,13 +237,18 @@ fn look(fs: &dyn Fs, location: &Location, name: &OsStr) -> Result<Option<Stat>, 
 fn judge(location: &Location, stat: &Stat) -> Result<(), OpenError> {
     let uid = rustix::process::geteuid().as_raw();
     let path = path_of(location);
+    let expected = if location.restricted() {
+        format!(
+            "a regular file with one link, owned by uid {uid}, or none, at {path} \
+             (the server's option --root DIR allows other directories)"
+        )
+    } else {
+        format!("a regular file, or none, at {path}")
+    };
     let refuse = |kind, found: String| {
         Err(OpenError {
             kind,
-            expected: format!(
-                "a regular file with one link, owned by uid {uid}, or none, at {path} \
-                 (the server's option --root DIR allows other directories)"
-            ),
+            expected,
             received: found,
         })
     };

@@ -97,6 +97,7 @@ impl OpenError {
         !matches!(
             self.kind,
             OpenErrorKind::NameTooLong
+                | OpenErrorKind::NotRegular
                 | OpenErrorKind::Permissions
                 | OpenErrorKind::Path(
                     PathErrorKind::NotAFileName | PathErrorKind::DotComponent | PathErrorKind::OutsideRoots

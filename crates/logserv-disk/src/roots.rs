@@ -215,12 +215,12 @@ impl Roots {
         let root = &beneath.root.canonical;
         if !self.inner.restricted {
             return rustix::fs::open(root.join(&beneath.parents), flags, Mode::empty())
-                .map_err(|errno| directory_refused(errno, root, beneath, filename));
+                .map_err(|errno| directory_refused(errno, None, beneath, filename));
         }
         // Canonical at start: if a link has taken a directory's place since, the path is no longer the operator's root.
         let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let held = rustix::fs::openat2(rustix::fs::CWD, root, flags, Mode::empty(), no_links)
-            .map_err(|errno| directory_refused(errno, root, beneath, filename))?;
+            .map_err(|errno| directory_refused(errno, Some(root), beneath, filename))?;
         if beneath.parents.as_os_str().is_empty() {
             return Ok(held);
         }
@@ -237,7 +237,9 @@ impl Roots {
             match opened {
                 // A rename somewhere in the system made the kernel unsure.
                 Err(Errno::AGAIN | Errno::INTR) if attempts < OPEN_ATTEMPTS_MAX => {}
-                result => return result.map_err(|errno| directory_refused(errno, root, beneath, filename)),
+                result => {
+                    return result.map_err(|errno| directory_refused(errno, Some(root), beneath, filename));
+                }
             }
         }
     }
@@ -307,8 +309,9 @@ fn normal_components(path: &Path) -> impl Iterator<Item = &OsStr> {
     })
 }
 
-fn directory_refused(errno: Errno, root: &Path, beneath: &Beneath<'_>, filename: &str) -> PathError {
-    let wanted = root.join(&beneath.parents);
+/// `root`: `None` where links are followed.
+fn directory_refused(errno: Errno, root: Option<&Path>, beneath: &Beneath<'_>, filename: &str) -> PathError {
+    let wanted = beneath.root.canonical.join(&beneath.parents);
     let wanted = wanted.display();
     let filename = shown(filename);
     let (kind, expected, received) = match errno {
@@ -317,15 +320,22 @@ fn directory_refused(errno: Errno, root: &Path, beneath: &Beneath<'_>, filename:
             format!("an existing directory {wanted} (directories are never made)"),
             format!("{filename}, whose directory does not exist"),
         ),
-        Errno::LOOP | Errno::XDEV | Errno::NOTDIR => (
-            PathErrorKind::DirectoryRefused,
-            format!(
-                "a directory {wanted} with no symbolic link beneath the root {} \
-                 (give the link's target to the server as another --root DIR)",
-                root.display()
+        Errno::LOOP | Errno::XDEV | Errno::NOTDIR => match root {
+            Some(root) => (
+                PathErrorKind::DirectoryRefused,
+                format!(
+                    "a directory {wanted} with no symbolic link beneath the root {} \
+                     (give the link's target to the server as another --root DIR)",
+                    root.display()
+                ),
+                format!("{filename}, which leads through a symbolic link or a file"),
             ),
-            format!("{filename}, which leads through a symbolic link or a file"),
-        ),
+            None => (
+                PathErrorKind::DirectoryRefused,
+                format!("a directory {wanted}"),
+                format!("{filename}: {}", errno_text(errno)),
+            ),
+        },
         errno => (
             PathErrorKind::Io,
             format!("a directory {wanted} that the server may enter"),
