@@ -43,6 +43,14 @@ def handler(root: Path, **arguments: Any) -> dict[str, Any]:
     }
 
 
+def key_of(socket: str) -> int:
+    """What the names of the rings for the server at this socket begin with (LAYOUT.md)."""
+    key = 0xCBF29CE484222325
+    for byte in f"unix:{socket}".encode():
+        key = (key ^ byte) * 0x100000001B3 % (1 << 64)
+    return key
+
+
 def wait_for_lines(path: Path, count: int, timeout_s: float = 15.0) -> list[str]:
     def lines() -> list[str]:
         return path.read_text().splitlines() if path.exists() else []
@@ -224,6 +232,41 @@ def test_records_of_a_process_that_was_killed_before_there_was_a_server_are_writ
     assert wait_for_lines(root / "app.log", 1) == ["last words"]
 
 
+def test_rings_for_a_server_that_is_no_more_are_removed_a_day_after_their_last_record(
+    own: Personal, run: Callable[..., Script], socket_dir: Path
+) -> None:
+    (socket_dir / "gone").mkdir(mode=0o700)
+    gone = {"LOGSERV_PROGRAM": "/nowhere/logserv", "LOGSERV_SOCKET": str(socket_dir / "gone/s.sock")}
+    script = """
+        log.addHandler(make())
+        then = time.time() - AGE * 3600
+        log.handle(logging.makeLogRecord({"msg": "x", "levelno": 20, "created": then}))
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    for age in (25, 23):
+        assert run(script.replace("AGE", str(age)), env=gone).code == -signal.SIGKILL
+    pattern = f"{key_of(gone['LOGSERV_SOCKET']):016x}-*"
+    rings = list(Path(f"/dev/shm/logserv-{os.geteuid()}").glob(pattern))
+    assert len(rings) == 2
+    for ring in rings:  # as if it had lain there since
+        os.utime(ring, times=(time.time() - 25 * 3600,) * 2)
+    done = run(
+        f"""
+        import glob
+        log.addHandler(make())
+        deadline = time.monotonic() + 60
+        while len(glob.glob({str(rings[0].parent / pattern)!r})) > 1 and time.monotonic() < deadline:
+            log.info("here is a server")
+            time.sleep(0.2)
+        os.system("{own.program} status --unix {own.socket}")
+        """
+    )
+    (left,) = rings[0].parent.glob(pattern)
+    left.unlink()
+    assert "1 dropped: server gone" in done.out
+    assert "1 records of dead processes for another server are dropped" in own.said
+
+
 def test_a_program_that_is_gone_is_told_of_and_its_return_brings_every_record(
     own: Personal, root: Path, tmp_path: Path
 ) -> None:
@@ -401,16 +444,12 @@ def test_a_process_that_closes_every_descriptor_starts_its_server_and_hurts_no_f
     assert (root / "app.log").read_text() == "before\nafter\n"
 
 
-def test_a_container_ends_with_its_first_process_and_that_waits_for_the_file(
-    own: Personal, root: Path, tmp_path: Path
-) -> None:
+def run_as_first_process(own: Personal, root: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script that logs one line as process 1 of a pid namespace, as in a container."""
     enclosed = ["unshare", "--pid", "--fork", "--mount-proc"]
     probe = subprocess.run([*enclosed, "true"], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
         pytest.skip(f"needs a pid namespace of its own: {probe.stderr.strip()}")
-    slow = tmp_path / "slow"
-    slow.write_text(f'#!/bin/sh\nsleep 2\nexec {own.program} "$@"\n')
-    slow.chmod(0o755)
     script = """
         import logging, os
         from logserv import handlers
@@ -420,17 +459,37 @@ def test_a_container_ends_with_its_first_process_and_that_waits_for_the_file(
         logging.warning("the only line")
         """
     source = "\n".join(line.strip() for line in script.splitlines())
-    done = subprocess.run(
+    return subprocess.run(
         [*enclosed, sys.executable, "-c", source],
         cwd=root,
-        env={**os.environ, **own.env, "LOGSERV_PROGRAM": str(slow)},
+        env={**os.environ, **own.env, "LOGSERV_PROGRAM": program},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_container_ends_with_its_first_process_and_that_waits_for_the_file(
+    own: Personal, root: Path, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\nsleep 2\nexec {own.program} "$@"\n')
+    slow.chmod(0o755)
+    done = run_as_first_process(own, root, str(slow))
     assert (done.returncode, done.stderr) == (0, "")
     assert (root / "app.log").read_text() == "the only line\n"
+
+
+def test_a_first_process_that_can_start_no_server_does_not_say_that_its_records_are_kept(
+    own: Personal, run: Callable[..., Script], root: Path
+) -> None:
+    done = run_as_first_process(own, root, "/nowhere/logserv")
+    assert done.returncode == 0
+    assert "1 record unsent to" in done.stderr
+    assert "at exit; cannot start it (expected its program at /nowhere/logserv" in done.stderr
+    assert "kept" not in done.stderr, "its memory ends with the container"
+    run('log.addHandler(make()); log.info("x")')  # here it does not: the ring is not left lying about
 
 
 def test_every_record_is_in_the_file_when_its_call_returns_if_a_test_suite_wants_that(

@@ -1,32 +1,47 @@
 //! Rings that dead processes of this user have left for the same server, which has not come for them, or cannot remove them.
 //!
 //! In: the directory, the server's key. Out: whether there is room for one more; the memory of those that are empty. A cron job whose server is gone for good
-//! must not fill the memory of its host: beyond [`LEFT_RINGS_MAX`] rings no more are made, and the records go the way they
-//! go where there is no memory. Nothing is ever given up here that a server might still come for.
+//! must not fill the memory of its host: beyond [`LEFT_RINGS_MAX`] rings, or the [`LEFT_SHARE`]th part of the memory, no more are made, and the
+//! records go the way they go where there is no memory. Nothing is ever given up here that a server might still come for.
 //! Not here: what a server does with them; that is its own affair, and it looks first of all.
 
-use logserv_ring::{Consumer, Directory, RingName};
+use logserv_ring::{Consumer, Directory, RingName, Space};
 
-use crate::limits::{LEFT_RINGS_LOOKED_AT_MAX, LEFT_RINGS_MAX, SWEPT_RINGS_MAX};
+use crate::limits::{LEFT_RINGS_LOOKED_AT_MAX, LEFT_RINGS_MAX, LEFT_SHARE, SWEPT_RINGS_MAX};
 
-/// Whether another ring may be made. System calls: one for each name in the directory's pages; some four for each ring
-/// only where there are very many.
+/// Whether another ring may be made. System calls: two, and one for the directory's pages; some five for each ring only
+/// where there are very many, or much of the memory is in use.
 pub(crate) fn is_room(directory: &Directory, key: u64) -> bool {
+    is_room_in(directory, key, directory.space())
+}
+
+fn is_room_in(directory: &Directory, key: u64, space: Option<Space>) -> bool {
+    let len_max = space.map_or(u64::MAX, |space| space.total / LEFT_SHARE);
+    let used = space.map_or(0, |space| space.total.saturating_sub(space.free));
     let rings = directory.rings().unwrap_or_default();
     let mut rings: Vec<RingName> = rings.into_iter().filter(|name| name.key == key).collect();
-    if rings.len() < LEFT_RINGS_MAX {
+    if rings.len() < LEFT_RINGS_MAX && used < len_max {
         return true;
     }
     rings.truncate(LEFT_RINGS_LOOKED_AT_MAX);
-    let mut left = 0;
+    let (mut left, mut left_len) = (0, 0);
     for name in &rings {
         match left_empty(directory, name) {
             Some(true) if directory.remove(name).is_ok() => {}
-            Some(_) => left += 1,
+            Some(_) => {
+                left += 1;
+                left_len += len_of(directory, name);
+            }
             None => {}
         }
     }
-    left < LEFT_RINGS_MAX
+    left < LEFT_RINGS_MAX && left_len < len_max
+}
+
+/// Bytes of a ring's file.
+fn len_of(directory: &Directory, name: &RingName) -> u64 {
+    let path = directory.location().join(name.to_string());
+    path.symlink_metadata().map_or(0, |metadata| metadata.len())
 }
 
 /// Removes those in which nothing is left: a server that was passed them could not.
@@ -110,6 +125,31 @@ mod tests {
         drop(make(1));
         assert!(!is_room(directory, 1));
         assert!(is_room(directory, 2), "another server's");
+        drop(living);
+    }
+
+    #[test]
+    fn rings_that_nobody_came_for_leave_three_quarters_of_a_small_memory_to_others() {
+        let place = Place::new("share");
+        let (directory, make) = (&place.1, |key| place.ring(key, b"left"));
+        let len = len_of(directory, make(1).name());
+        // Four such rings are a quarter, and those of the living have taken all of it.
+        let space = Space {
+            total: 4 * 4 * len,
+            free: 0,
+        };
+        let living = make(1);
+        (1..3).for_each(|_| drop(make(1)));
+        assert!(is_room_in(directory, 1, Some(space)));
+        drop(make(1));
+        assert!(!is_room_in(directory, 1, Some(space)));
+        assert!(is_room_in(directory, 1, None), "a memory without a limit");
+        let free = space.total;
+        assert!(
+            is_room_in(directory, 1, Some(Space { free, ..space })),
+            "not even looked at"
+        );
+        assert!(is_room_in(directory, 2, Some(space)), "another server's");
         drop(living);
     }
 }

@@ -159,6 +159,9 @@ pub const RECEIVE_LEN: usize = 16 << 10;
 /// Rings of ended processes that wait for one server, beyond which no more are made: 272 MiB of them at the usual size.
 pub const LEFT_RINGS_MAX: usize = 256;
 
+/// They take no more than this part of the memory either: a container's `/dev/shm` has 64 MiB for all of its processes.
+pub const LEFT_SHARE: u64 = 4;
+
 /// Rings that are looked at to count those: so many take some milliseconds, once in a process's life.
 pub const LEFT_RINGS_LOOKED_AT_MAX: usize = 1024;
 

@@ -18,7 +18,7 @@ use crate::attach;
 use crate::config::{Address, RingPlace, SessionConfig};
 use crate::formatters::{forget_formatter, formatter_of};
 use crate::left;
-use crate::limits::{LEFT_RINGS_MAX, RING_DIVISORS, RING_LEN_MIN, RING_MARGIN_LEN, RING_OPENS_LEN_MAX};
+use crate::limits::{RING_DIVISORS, RING_LEN_MIN, RING_MARGIN_LEN, RING_OPENS_LEN_MAX};
 use crate::shared::Common;
 use crate::sys::{Kept, Passed};
 
@@ -100,9 +100,9 @@ pub(crate) fn make(common: &Arc<Common>, len: usize) -> Made {
     };
     let key = key_of(&address);
     if !left::is_room(&directory, key) {
-        return Made::Failed(format!(
-            "{LEFT_RINGS_MAX} ended processes have left records for it that nobody has come for"
-        ));
+        return Made::Failed(
+            "too many ended processes have left records for it that nobody has come for".to_owned(),
+        );
     }
     let producer = match largest(len, |len| Producer::create(&directory, key, len)) {
         Ok(producer) => producer,

@@ -32,6 +32,15 @@ pub struct Directory {
     path: PathBuf,
 }
 
+/// The memory that rings are in, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What is not in use, by whomever.
+    pub free: u64,
+}
+
 impl Directory {
     /// The directory of the process's effective user, made if it is missing. Blocks: on the file system of `/dev/shm`.
     ///
@@ -214,6 +223,17 @@ impl Directory {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// The memory that the directory is in. `None`: it has no limit, or the kernel does not say. Blocks: never.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        let about = rustix::fs::fstatvfs(&self.descriptor).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        (about.f_blocks > 0).then(|| Space {
+            total: bytes(about.f_blocks),
+            free: bytes(about.f_bfree),
+        })
     }
 
     /// Where the directory of the process's effective user is, or would be.

@@ -21,7 +21,7 @@ mod state_file;
 mod sys;
 
 pub use consumer::{Consumer, Entry, Publisher};
-pub use directory::Directory;
+pub use directory::{Directory, Space};
 pub use error::{CreateError, DirectoryError, RingError, StateError};
 pub use layout::{META_FORMATTER, META_OPEN};
 pub use name::{NameError, RingId, RingName, key_of, tcp_address, unix_address};

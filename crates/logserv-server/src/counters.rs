@@ -21,11 +21,13 @@ pub enum DropReason {
     Shutdown,
     /// The file of a dead process's records was refused until they were too old, or too many.
     Refused,
+    /// Nobody has come for a dead process's records that are for another server.
+    ServerGone,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 7;
 
     /// All, in the order of [`name`](Self::name)s shown.
     pub const ALL: [Self; DropReason::COUNT] = [
@@ -35,6 +37,7 @@ impl DropReason {
         Self::Unwritable,
         Self::Shutdown,
         Self::Refused,
+        Self::ServerGone,
     ];
 
     /// The reason as it is shown in files and by `logserv status`.
@@ -47,6 +50,7 @@ impl DropReason {
             Self::Unwritable => "file cannot be written",
             Self::Shutdown => "shutdown",
             Self::Refused => "file refused",
+            Self::ServerGone => "server gone",
         }
     }
 }
@@ -78,6 +82,7 @@ pub(crate) struct ByReason<T> {
     unwritable: T,
     shutdown: T,
     refused: T,
+    server_gone: T,
 }
 
 impl<T> ByReason<T> {
@@ -89,6 +94,7 @@ impl<T> ByReason<T> {
             DropReason::Unwritable => &self.unwritable,
             DropReason::Shutdown => &self.shutdown,
             DropReason::Refused => &self.refused,
+            DropReason::ServerGone => &self.server_gone,
         }
     }
 
@@ -100,6 +106,7 @@ impl<T> ByReason<T> {
             DropReason::Unwritable => &mut self.unwritable,
             DropReason::Shutdown => &mut self.shutdown,
             DropReason::Refused => &mut self.refused,
+            DropReason::ServerGone => &mut self.server_gone,
         }
     }
 }

@@ -245,6 +245,12 @@ pub const RING_KEPT_LEN: usize = 4 * RING_READ_LEN;
 pub const ORPHAN_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of all such rings together; the oldest are given up first.
 pub const ORPHANS_LEN_MAX: u64 = 64 << 20;
+/// They take no more than this part of the memory either: a container's `/dev/shm` has 64 MiB for all of its processes.
+pub const ORPHANS_SHARE: u64 = 4;
+/// How old a ring of a dead process for another server becomes: as old as that one would let it become.
+pub const ABANDONED_AGE_MAX: Duration = ORPHAN_AGE_MAX;
+/// How long such a ring is left to that server after it has been noticed: one that has just started looks at once.
+pub const ABANDONED_GRACE: Duration = Duration::from_secs(10);
 /// Between the first two attempts to open the file of such a ring, doubled with each further one: a server that was killed may
 /// hold the file's lock for some moments more.
 pub const ORPHAN_RETRY_FIRST: Duration = Duration::from_millis(250);

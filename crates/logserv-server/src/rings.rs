@@ -21,6 +21,7 @@ use crate::listen::Listeners;
 use crate::pipeline::Refusal;
 use crate::queue::Queue;
 
+mod abandoned;
 mod orphans;
 mod passed;
 mod watch;

@@ -2,30 +2,33 @@
 //!
 //! In: the files in shared memory, word of changes there (`watch.rs`). Out: their records, written once by the writers of the
 //! files they name; then the rings are gone. One whose file is refused is kept for [`ORPHAN_AGE_MAX`], all such together up to
-//! [`ORPHANS_LEN_MAX`]; what is given up then is counted and said.
-//! Not here: rings of living producers; their connections bring them (`ingest/opening.rs`).
+//! [`ORPHANS_LEN_MAX`] or the [`ORPHANS_SHARE`]th part of the memory; what is given up then is counted and said.
+//! Not here: rings of living producers; their connections bring them (`ingest/opening.rs`). Rings for other servers
+//! (`abandoned.rs`).
 
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use logserv_ring::{Consumer, Directory, Entry, META_OPEN, RingError, RingName};
+use logserv_ring::{Consumer, Directory, Entry, META_OPEN, RingError, RingName, Space};
 use logserv_wire::record::Record;
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
+use super::abandoned::Abandoned;
 use super::watch::Watch;
 use super::{Access, Rings};
 use crate::counters::{Counters, DropReason};
 use crate::files::Files;
 use crate::limits::{
-    ORPHAN_AGE_MAX, ORPHAN_GRACE, ORPHAN_LOOK, ORPHAN_PATIENCE, ORPHAN_RETRY_FIRST, ORPHAN_RETRY_MAX,
-    ORPHANS_AT_ONCE_MAX, ORPHANS_LEN_MAX, RING_CHECK_EVERY, RING_READ_LEN,
+    ABANDONED_AGE_MAX, ORPHAN_AGE_MAX, ORPHAN_GRACE, ORPHAN_LOOK, ORPHAN_PATIENCE, ORPHAN_RETRY_FIRST,
+    ORPHAN_RETRY_MAX, ORPHANS_AT_ONCE_MAX, ORPHANS_LEN_MAX, ORPHANS_SHARE, RING_CHECK_EVERY, RING_READ_LEN,
 };
 use crate::pipeline::OpenRequest;
 
@@ -68,9 +71,11 @@ struct Open {
 pub(crate) async fn tend(rings: Arc<Rings>, files: Files, counters: Arc<Counters>) {
     let mut watch = Watch::new();
     let mut tending = Tending::default();
+    let mut abandoned = Abandoned::default();
     loop {
         let looking = Arc::clone(&rings);
         let found = tokio::task::spawn_blocking(move || looking.unread()).await;
+        abandoned = sweep(abandoned, &rings, &counters).await;
         let mut someone_lives = false;
         for one in found.unwrap_or_default() {
             someone_lives |= !one.is_dead;
@@ -85,14 +90,38 @@ pub(crate) async fn tend(rings: Arc<Rings>, files: Files, counters: Arc<Counters
         } else {
             ORPHAN_LOOK
         };
-        let pause = tending
-            .next_try_in()
-            .map_or(usual, |due| due.max(ORPHAN_RETRY_FIRST).min(usual));
+        let due = [tending.next_try_in(), abandoned.due_in(Instant::now())];
+        let due = due.into_iter().flatten().min();
+        let pause = due.map_or(usual, |due| due.max(ORPHAN_RETRY_FIRST).min(usual));
         if tending.wait(&mut watch, pause, &rings).await {
             // Those who have just begun connect by themselves.
             tokio::time::sleep(ORPHAN_GRACE).await;
         }
     }
+}
+
+/// Removes rings for servers that there are no more.
+async fn sweep(mut abandoned: Abandoned, rings: &Arc<Rings>, counters: &Counters) -> Abandoned {
+    let rings = Arc::clone(rings);
+    let sweeping = move || {
+        let directory = Directory::open(rustix::process::geteuid().as_raw())
+            .ok()
+            .flatten();
+        let is_own = |key| rings.address(key).is_some();
+        let lost = directory.map_or(0, |directory| abandoned.sweep(&directory, is_own, Instant::now()));
+        (abandoned, lost)
+    };
+    let Ok((abandoned, lost)) = tokio::task::spawn_blocking(sweeping).await else {
+        return Abandoned::default();
+    };
+    if lost > 0 {
+        counters.discard(DropReason::ServerGone, lost);
+        let age = ABANDONED_AGE_MAX.as_secs() / 3600;
+        tracing::warn!(
+            "{lost} records of dead processes for another server are dropped: it has not come for {age} h"
+        );
+    }
+    abandoned
 }
 
 /// What is being done about dead rings.
@@ -170,7 +199,9 @@ impl Tending {
                 };
                 self.refused.insert(name.clone(), refused);
                 if known.is_none() {
-                    begin_age(uid, &name);
+                    if let Ok(Some(directory)) = Directory::open(uid) {
+                        begin_age(&directory, &name);
+                    }
                 } else if pause == 2 * ORPHAN_RETRY_FIRST {
                     // Twice is no passing trouble, and is said once.
                     let keep = ORPHAN_AGE_MAX.as_secs() / 3600;
@@ -285,23 +316,22 @@ fn request_of(consumer: &mut Consumer, uid: u32) -> Option<OpenRequest> {
 /// Gives up refused rings that are too old, and the oldest of those that are too many.
 fn bound(refused: &mut HashMap<RingName, Refused>, counters: &Counters) {
     let mut all: Vec<(Duration, u64, RingName)> = Vec::new();
+    let now = SystemTime::now();
     refused.retain(|name, one| {
         let Ok(metadata) = std::fs::symlink_metadata(path_of(one.uid, name)) else {
             return false;
         };
-        let age = metadata
-            .modified()
-            .ok()
-            .and_then(|modified| SystemTime::now().duration_since(modified).ok())
-            .unwrap_or_default();
-        all.push((age, metadata.len(), name.clone()));
+        all.push((age(&metadata, now), metadata.len(), name.clone()));
         true
     });
     all.sort_by_key(|(age, ..)| *age);
+    let one = refused.values().next().map(|one| one.uid);
+    let directory = one.and_then(|uid| Directory::open(uid).ok().flatten());
+    let len_max = len_max(directory.and_then(|directory| directory.space()));
     let mut total_len = 0;
     for (age, len, name) in all {
         total_len += len;
-        if age <= ORPHAN_AGE_MAX && total_len <= ORPHANS_LEN_MAX {
+        if age <= ORPHAN_AGE_MAX && total_len <= len_max {
             continue;
         }
         let Some(one) = refused.remove(&name) else {
@@ -316,20 +346,40 @@ fn bound(refused: &mut HashMap<RingName, Refused>, counters: &Counters) {
         let _ = directory.remove(&name);
         counters.discard(DropReason::Refused, lost);
         tracing::warn!(
-            "{lost} records of a dead process of uid {} are dropped: their file was refused for too long",
+            "{lost} records of a dead process of uid {} are dropped: their file was refused for too long, or too many wait so",
             one.uid
         );
     }
 }
 
+/// Bytes of refused rings, all together, in a memory of that space; `None`: it has no limit.
+fn len_max(space: Option<Space>) -> u64 {
+    space.map_or(ORPHANS_LEN_MAX, |space| {
+        ORPHANS_LEN_MAX.min(space.total / ORPHANS_SHARE)
+    })
+}
+
+/// How old a ring is, as its file says. `None`: it is gone.
+pub(super) fn age_of(directory: &Directory, name: &RingName, now: SystemTime) -> Option<Duration> {
+    let metadata = std::fs::symlink_metadata(directory.location().join(name.to_string())).ok()?;
+    Some(age(&metadata, now))
+}
+
+fn age(metadata: &Metadata, now: SystemTime) -> Duration {
+    let modified = metadata.modified().ok();
+    modified
+        .and_then(|modified| now.duration_since(modified).ok())
+        .unwrap_or_default()
+}
+
 /// Counts a ring's time from its newest record, where its file looks older: its producer's stores do not change the file's
 /// time. That survives this server, as the file does.
-fn begin_age(uid: u32, name: &RingName) {
-    let path = path_of(uid, name);
-    let (Ok(Some(directory)), Ok(metadata)) = (Directory::open(uid), std::fs::symlink_metadata(&path)) else {
+pub(super) fn begin_age(directory: &Directory, name: &RingName) {
+    let path = directory.location().join(name.to_string());
+    let Ok(metadata) = std::fs::symlink_metadata(&path) else {
         return;
     };
-    let newest_s = Consumer::open(&directory, name).map_or(0.0, |mut consumer| newest_s(&mut consumer));
+    let newest_s = Consumer::open(directory, name).map_or(0.0, |mut consumer| newest_s(&mut consumer));
     let modified_s = metadata.mtime() as f64;
     let now_s = logserv_disk::Clock::system().now_s();
     if newest_s.min(now_s) > modified_s {
@@ -364,7 +414,8 @@ fn newest_s(consumer: &mut Consumer) -> f64 {
     newest
 }
 
-fn count(consumer: &mut Consumer) -> u64 {
+/// How many records wait in a ring.
+pub(super) fn count(consumer: &mut Consumer) -> u64 {
     let mut count = 0;
     each_part(consumer, |entries, _| count += entries.len() as u64);
     count
@@ -379,5 +430,18 @@ fn each_part(consumer: &mut Consumer, mut see: impl FnMut(&[Entry], &[u8])) {
         if read.is_err() || entries.is_empty() {
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_rings_take_a_quarter_of_a_small_memory_and_64_mib_of_a_large_one() {
+        let of = |total| len_max(Some(Space { total, free: 0 }));
+        assert_eq!(of(64 << 20), 16 << 20); // a container's
+        assert_eq!(of(8 << 30), 64 << 20);
+        assert_eq!(len_max(None), 64 << 20);
     }
 }
