@@ -23,13 +23,18 @@ const MODE: u32 = 0o700;
 /// Bits of a mode that let others change what is in a directory.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// Where the place was ours to choose.
+const CHANGE_IT: &str = "change that, or name another socket in LOGSERV_SOCKET";
+/// Where the user has named the socket: its directory may be everybody's, and right as it is.
+const NAME_ANOTHER: &str = "name a socket in a directory of your own in LOGSERV_SOCKET";
+
 /// Why there is no place for the personal server's socket. Nothing has been made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PersonalSocketError {
     /// What is at the directory's place cannot be trusted.
     #[error(
-        "expected {} to be {expected}, received {received}; change that, or name another socket in LOGSERV_SOCKET",
+        "expected {} to be {expected}, received {received}; {advice}",
         .path.display()
     )]
     Refused {
@@ -39,6 +44,8 @@ pub enum PersonalSocketError {
         expected: String,
         /// What it is.
         received: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// The socket's path does not fit an address.
     #[error(
@@ -196,6 +203,7 @@ impl Place {
             path: directory.to_owned(),
             expected,
             received,
+            advice: CHANGE_IT,
         };
         if uid != self.uid {
             return Err(refused(
@@ -217,6 +225,7 @@ fn check_named(directory: &Path) -> Result<(), PersonalSocketError> {
         path: directory.to_owned(),
         expected,
         received,
+        advice: NAME_ANOTHER,
     };
     match look(directory)? {
         Some((uid, _)) if uid != own && uid != 0 => Err(refused(
@@ -244,6 +253,7 @@ fn look(directory: &Path) -> Result<Option<(u32, u32)>, PersonalSocketError> {
             path: directory.to_owned(),
             expected: "a directory".into(),
             received: type_name(kind).into(),
+            advice: CHANGE_IT,
         });
     }
     Ok(Some((stat.st_uid, stat.st_mode & 0o7777)))
@@ -372,7 +382,9 @@ mod tests {
         ] {
             let error = error.to_string();
             assert!(
-                error.contains("writable by its owner only, received mode 0770"),
+                error.contains(
+                    "writable by its owner only, received mode 0770; name a socket in a directory of your own"
+                ),
                 "{error}"
             );
         }

@@ -75,13 +75,13 @@ impl State {
     /// looked for.
     pub(crate) fn is_kept(&self) -> bool {
         let has_looked = self.failures > self.failures_at_close || self.sender == Sender::None;
-        self.ring_survives() && !self.is_last && !self.connection().0 && has_looked
+        self.ring_survives() && !self.connection().0 && has_looked
     }
 
     /// Whether the end of this process leaves the ring to a server that comes later. A sealed one lives only as long as we,
-    /// or a server that was passed it.
+    /// or a server that was passed it; with the first process of a container goes its memory.
     pub(crate) fn ring_survives(&self) -> bool {
-        self.carrier.ring().is_some_and(|ring| !ring.is_sealed())
+        !self.is_last && self.carrier.ring().is_some_and(|ring| !ring.is_sealed())
     }
 
     /// Whether the ring's reader sleeps, and nobody has begun to wake it.

@@ -31,7 +31,9 @@ pub(crate) struct Configuration {
 impl Configuration {
     pub(crate) fn new(settings: FileSettings, request: &OpenRequest) -> Self {
         let arguments = request.arguments.iter().filter(|(name, _)| *name != "filename");
-        let arguments: Vec<String> = arguments.map(|(name, value)| format!("{name}={value}")).collect();
+        let arguments: Vec<String> = arguments
+            .map(|(name, value)| format!("{name}={}", shown(name, value)))
+            .collect();
         Self {
             settings,
             configured_at_s: request.configured_at_s,
@@ -88,6 +90,14 @@ impl Configuration {
             tracing::warn!("{path}: using {}, not {}: {why}", winner.text(), loser.text());
         }
         (winner, is_newer && !is_same)
+    }
+}
+
+/// An argument as its user would write it: permissions in octal.
+fn shown(name: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(bits) if matches!(name, "umask" | "file_mode") => format!("\"{bits:04o}\""),
+        _ => value.to_string(),
     }
 }
 
