@@ -243,28 +243,27 @@ def test_rings_for_a_server_that_is_no_more_are_removed_a_day_after_their_last_r
         log.handle(logging.makeLogRecord({"msg": "x", "levelno": 20, "created": then}))
         os.kill(os.getpid(), signal.SIGKILL)
         """
+    directory, pattern = Path(f"/dev/shm/logserv-{os.geteuid()}"), f"{key_of(gone['LOGSERV_SOCKET']):016x}-*"
+    rings: list[Path] = []
     for age in (25, 23):
         assert run(script.replace("AGE", str(age)), env=gone).code == -signal.SIGKILL
-    pattern = f"{key_of(gone['LOGSERV_SOCKET']):016x}-*"
-    rings = list(Path(f"/dev/shm/logserv-{os.geteuid()}").glob(pattern))
+        rings += set(directory.glob(pattern)) - set(rings)
     assert len(rings) == 2
     for ring in rings:  # as if it had lain there since
         os.utime(ring, times=(time.time() - 25 * 3600,) * 2)
-    done = run(
+    run(
         f"""
         import glob
         log.addHandler(make())
         deadline = time.monotonic() + 60
-        while len(glob.glob({str(rings[0].parent / pattern)!r})) > 1 and time.monotonic() < deadline:
+        while len(glob.glob({str(directory / pattern)!r})) > 1 and time.monotonic() < deadline:
             log.info("here is a server")
             time.sleep(0.2)
-        os.system("{own.program} status --unix {own.socket}")
         """
     )
-    (left,) = rings[0].parent.glob(pattern)
-    left.unlink()
-    assert "1 dropped: server gone" in done.out
-    assert "1 records of dead processes for another server are dropped" in own.said
+    # Whichever server of this user was the first: others may run here.
+    assert list(directory.glob(pattern)) == [rings[1]]
+    rings[1].unlink()
 
 
 def test_a_program_that_is_gone_is_told_of_and_its_return_brings_every_record(
