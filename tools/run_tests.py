@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -196,7 +197,15 @@ def python_coverage(runner: Runner, python: Path) -> None:
 
 def bench(runner: Runner, python: Path) -> None:
     """That the bench works; its figures mean nothing on so few records."""
-    runner.command(python, "bench/throughput.py", env={"BENCH_RECORDS": "400", "BENCH_RUNS": "1"})
+    runner.command(python, "bench/run.py", "--tiny", "--out", "target/bench/tiny")
+
+
+def instruction_counts(runner: Runner) -> None:
+    """What one record costs in each room, in instructions: a figure that a noisy machine does not change, to compare with the last."""
+    if shutil.which("valgrind") is None:
+        runner.cannot_run("instruction counts", "no valgrind; install it with: apt-get install valgrind")
+        return
+    runner.command(sys.executable, "bench/micro.py", "--instructions", "--count", "1000")
 
 
 def stubs(runner: Runner, python: Path) -> None:
@@ -258,6 +267,7 @@ def main(arguments: Sequence[str]) -> int:
             "demo", lambda: runner.command(environments.tests(newest, found[newest]), "examples/demo/demo.py")
         )
         step("bench, in small", lambda: bench(runner, environments.tests(newest, found[newest])))
+    step("instruction counts", lambda: instruction_counts(runner))
     step("sdist", lambda: runner.command(sys.executable, "tools/check_sdist.py"))
     if not rust_coverage.missing:
         step("coverage of the Rust crates (by the Rust tests)", lambda: rust_coverage.report(runner.command))
