@@ -76,6 +76,11 @@ def tests(version: str, base: Path) -> Path:
     return _environment(version, base, requirements, wheel())
 
 
+def compare(base: Path) -> Path:
+    """The Python of the environment of `make bench-compare`: the wheel, and packages that nothing else needs."""
+    return _environment("compare", base, [ROOT / "bench/compare/requirements.txt"], wheel())
+
+
 def _environment(name: str, base: Path, requirements: list[Path], package: Path | None) -> Path:
     directory = VENVS / name
     python = directory / "bin/python"
