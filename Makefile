@@ -44,8 +44,16 @@ sdist: tools-environment ## builds the source distribution in dist/
 	@PATH=$$PWD/.venvs/tools/bin:$$PATH $(TOOLS) -c 'import sys; sys.path.insert(0, "build_backend"); import logserv_build; print("dist/" + logserv_build.build_sdist("dist"))'
 
 .PHONY: bench
-bench: wheel ## records per second, beside the standard library's handlers on the same machine
-	@set -- $$($(PYTHON_FOUND) tools/environments.py newest); "$$2" bench/throughput.py
+bench: wheel ## logserv beside the standard library, on this machine and now; FULL=1 for all of it, SCALE=1 for many clients: docs/benchmarks.md
+	@set -- $$($(PYTHON_FOUND) tools/environments.py newest); "$$2" bench/run.py $(if $(FULL),--all) $(if $(SCALE),--scale)
+
+.PHONY: bench-compare
+bench-compare: wheel ## the same beside other people's packages, in an environment of its own, and beside rsyslog where there is one
+	@$(PYTHON_FOUND) bench/compare/run.py $(if $(FULL),--all)
+
+.PHONY: bench-micro
+bench-micro: prerequisites ## what one record costs in each room: nanoseconds, and instructions where there is valgrind
+	@$(PYTHON_FOUND) bench/micro.py
 
 .PHONY: faults
 faults: wheel ## breaks connections, disks and processes on purpose, all there is of it, and counts what survives: docs/reliability.md
