@@ -10,6 +10,7 @@ use logserv_wire::record::Record;
 use logserv_wire::value::Value;
 
 use crate::formatter::RenderError;
+use crate::integer::truncated;
 use crate::repr::Doubt;
 
 /// The attributes that every `LogRecord` has.
@@ -137,17 +138,11 @@ pub(crate) struct Scope<'s> {
 impl<'s> Scope<'s> {
     /// Looks through the record's attributes once.
     pub(crate) fn new(record: &'s Record<'s>, names: &'s Names, doubt: Doubt) -> Self {
-        let mut extras = Vec::new();
-        for (text, value) in record.attributes() {
-            if let Some(NameId(index)) = names.find(text) {
-                if extras.is_empty() {
-                    extras.resize_with(names.names.len(), || None);
-                }
-                if let Some(place) = extras.get_mut(index) {
-                    *place = Some(value);
-                }
-            }
-        }
+        let extras = if record.has_attributes() {
+            extras(record, names)
+        } else {
+            Vec::new()
+        };
         Self {
             record,
             names,
@@ -157,11 +152,13 @@ impl<'s> Scope<'s> {
         }
     }
 
+    #[inline]
     fn extra(&self, id: NameId) -> Option<&Value<'s>> {
         self.extras.get(id.0)?.as_ref()
     }
 
     /// The value of `id` where it is a text of the record's own: what most fields of most lines are.
+    #[inline]
     pub(crate) fn text(&self, id: NameId) -> Option<&'s str> {
         let name = self.names.names.get(id.0)?;
         if name.is_asctime {
@@ -184,6 +181,40 @@ impl<'s> Scope<'s> {
             Standard::ThreadName => record.thread_name,
             Standard::ProcessName => record.process_name,
             Standard::TaskName => record.task_name,
+            _ => None,
+        }
+    }
+
+    /// The value of `id` where it is a float of the record's own.
+    #[inline]
+    pub(crate) fn float(&self, id: NameId) -> Option<f64> {
+        let name = self.names.names.get(id.0)?;
+        if self.extra(id).is_some() {
+            return None;
+        }
+        match name.standard? {
+            Standard::Created => Some(self.record.created),
+            Standard::Msecs => Some(self.record.msecs),
+            Standard::RelativeCreated => Some(self.record.relative_created),
+            _ => None,
+        }
+    }
+
+    /// `int()` of the value of `id` where it is a number of the record's own: what `%d` writes in most lines.
+    #[inline]
+    pub(crate) fn whole(&self, id: NameId) -> Option<i64> {
+        if let Some(number) = self.float(id) {
+            return truncated(number);
+        }
+        let name = self.names.names.get(id.0)?;
+        if self.extra(id).is_some() {
+            return None;
+        }
+        match name.standard? {
+            Standard::LevelNo => Some(self.record.level_no.into()),
+            Standard::LineNo => Some(self.record.line_no.into()),
+            Standard::Thread => i64::try_from(self.record.thread?).ok(),
+            Standard::Process => Some(self.record.process?.into()),
             _ => None,
         }
     }
@@ -273,6 +304,22 @@ impl<'s> Scope<'s> {
             }),
         }
     }
+}
+
+/// The record's attributes that are named, by the names' numbers; empty where there are none.
+fn extras<'s>(record: &'s Record<'s>, names: &Names) -> Vec<Option<Value<'s>>> {
+    let mut extras = Vec::new();
+    for (text, value) in record.attributes() {
+        if let Some(NameId(index)) = names.find(text) {
+            if extras.is_empty() {
+                extras.resize_with(names.names.len(), || None);
+            }
+            if let Some(place) = extras.get_mut(index) {
+                *place = Some(value);
+            }
+        }
+    }
+    extras
 }
 
 fn unsigned(number: u64) -> Value<'static> {

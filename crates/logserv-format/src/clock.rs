@@ -5,7 +5,8 @@
 //! Not here: where asctime stands in the line.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use logserv_wire::value::Value;
 
@@ -21,7 +22,7 @@ use crate::sys::{Calendar, strftime};
 /// How one formatter writes `asctime`.
 #[derive(Debug)]
 pub(crate) struct TimePlan {
-    /// Tells formatters apart in a cache.
+    /// Tells times apart in a cache. Those of formatters that write them alike are one: each client has its own formatter.
     id: u64,
     /// The format behind one character, so that what strftime writes is never empty.
     format: CString,
@@ -57,11 +58,16 @@ enum Zone {
 pub struct TimeCache {
     slots: [Slot; TIME_CACHE_SLOTS],
     asctime: String,
+    /// What `asctime` was made of: a text of the second, and the bits of `msecs`. A busy stream has many records in one.
+    made_of: Option<(Key, u64)>,
 }
+
+/// Of which formatter, of which second and in which zone.
+type Key = (u64, i64, Zone);
 
 #[derive(Debug, Default)]
 struct Slot {
-    key: Option<(u64, i64, Zone)>,
+    key: Option<Key>,
     text: String,
 }
 
@@ -81,10 +87,8 @@ impl TimePlan {
                 MillisecondsPart::Literal(text) => text.is_ascii(),
                 _ => true,
             });
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
-            // Relaxed: only its being different matters.
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id: fingerprint(format, specification),
             directives: directives(format)?,
             format: CString::new(format!("x{format}")).map_err(|error| error.to_string())?,
             is_ascii,
@@ -132,6 +136,13 @@ impl TimePlan {
 
     /// `created` rounded down to seconds, as `time.localtime` does.
     fn second(&self, scope: &Scope<'_>) -> Result<i64, RenderError> {
+        if let Some(created) = scope.float(self.created)
+            && (0.0..CREATED_MAX_S).contains(&created)
+        {
+            // Cut off is rounded down, for it is not negative.
+            #[expect(clippy::cast_possible_truncation, reason = "within the range just checked")]
+            return Ok(created as i64);
+        }
         match &*scope.get(self.created)? {
             #[expect(clippy::cast_possible_truncation, reason = "within the range just checked")]
             Value::Float(created) if (0.0..CREATED_MAX_S).contains(created) => Ok(created.floor() as i64),
@@ -157,6 +168,12 @@ impl TimePlan {
                 MillisecondsPart::Time(conversion) => {
                     percent_render::push(&Value::Str(time.into()), conversion, scope.doubt, out)?;
                 }
+                MillisecondsPart::Milliseconds(conversion) if conversion.is_plain_decimal() => {
+                    match scope.whole(self.msecs) {
+                        Some(msecs) => percent_render::push_decimal(msecs, conversion, out),
+                        None => percent_render::push(&*scope.get(self.msecs)?, conversion, scope.doubt, out)?,
+                    }
+                }
                 MillisecondsPart::Milliseconds(conversion) => {
                     percent_render::push(&*scope.get(self.msecs)?, conversion, scope.doubt, out)?;
                 }
@@ -164,6 +181,22 @@ impl TimePlan {
         }
         Ok(())
     }
+}
+
+/// The same for all times that are written alike. Its key is drawn by each process anew, so that nobody can make two that
+/// collide.
+fn fingerprint(format: &str, specification: &Specification) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    let milliseconds = specification.default_msec_format.as_deref();
+    KEY.get_or_init(RandomState::new).hash_one((
+        format,
+        specification
+            .datefmt
+            .as_deref()
+            .is_some_and(|text| !text.is_empty()),
+        milliseconds,
+        specification.utc,
+    ))
 }
 
 /// `default_msec_format % (time, msecs)`: exactly two conversions without keys.
@@ -234,8 +267,13 @@ impl TimeCache {
         if plan.milliseconds.is_empty() {
             return Ok(&slot.text);
         }
-        self.asctime.clear();
-        plan.push_milliseconds(&slot.text, scope, &mut self.asctime)?;
+        let made_of = scope.float(plan.msecs).map(|msecs| (key, msecs.to_bits()));
+        if made_of.is_none() || made_of != self.made_of {
+            self.made_of = None;
+            self.asctime.clear();
+            plan.push_milliseconds(&slot.text, scope, &mut self.asctime)?;
+            self.made_of = made_of;
+        }
         Ok(&self.asctime)
     }
 }

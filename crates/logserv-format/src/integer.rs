@@ -37,6 +37,12 @@ enum Text {
     Long(String),
 }
 
+/// `int(number)` where that is exact: below 2^53 every integer is, and the conversion as well.
+pub(crate) fn truncated(number: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "cutting off is what int() does")]
+    (number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
+}
+
 impl Digits {
     pub(crate) fn as_str(&self) -> &str {
         match &self.text {
@@ -65,12 +71,10 @@ impl Integer {
         if !number.is_finite() {
             return None;
         }
-        // Below 2^53 every integer is exact, and the conversion as well.
-        if number.abs() < 9_007_199_254_740_992.0 {
-            #[expect(clippy::cast_possible_truncation, reason = "cutting off is what int() does")]
-            return Some(Self::Small(number as i64));
+        match truncated(number) {
+            Some(number) => Some(Self::Small(number)),
+            None => Self::parse(&format!("{number:.0}")),
         }
-        Self::parse(&format!("{number:.0}"))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -59,6 +59,11 @@ impl Conversion {
     pub(crate) fn is_plain(&self) -> bool {
         self.kind == Kind::Text(Text::Str) && self.width == 0 && self.precision.is_none()
     }
+
+    /// Whether this is `%d` with no more than a width: `%5d`, `%-5d`, `%05d`.
+    pub(crate) fn is_plain_decimal(&self) -> bool {
+        self.kind == Kind::Decimal && !self.plus && !self.blank && self.precision.is_none()
+    }
 }
 
 /// Calls `part` with each part of `format`.

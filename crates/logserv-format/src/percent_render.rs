@@ -55,6 +55,30 @@ pub(crate) fn push(
     }
 }
 
+/// The same for an integer, where [`Conversion::is_plain_decimal`] says that it is no more: most numbers of most lines.
+pub(crate) fn push_decimal(number: i64, conversion: &Conversion, out: &mut String) {
+    let mut buffer = [0; 20];
+    let mut start = buffer.len();
+    let mut rest = number.unsigned_abs();
+    for place in buffer.iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        start -= 1;
+        if rest < 10 {
+            break;
+        }
+        rest /= 10;
+    }
+    let digits = buffer.get(start..).unwrap_or_default();
+    let digits = std::str::from_utf8(digits).unwrap_or_default();
+    if conversion.width == 0 && number >= 0 {
+        return out.push_str(digits);
+    }
+    push_number(number < 0, digits.len(), conversion, out, |out, padding_zeros| {
+        fill(out, '0', padding_zeros);
+        out.push_str(digits);
+    });
+}
+
 fn push_text(
     value: &Value<'_>,
     kind: Text,
@@ -75,7 +99,8 @@ fn push_text(
     Ok(())
 }
 
-fn push_padded(text: &str, conversion: &Conversion, out: &mut String) {
+/// Appends a text as `%s` with a width or a precision does.
+pub(crate) fn push_padded(text: &str, conversion: &Conversion, out: &mut String) {
     let text = match conversion.precision {
         Some(precision) => first(text, precision),
         None => text,
@@ -271,6 +296,36 @@ mod tests {
                 expected,
                 "{format}"
             );
+        }
+    }
+
+    #[test]
+    fn the_short_way_of_an_integer_gives_what_the_long_one_gives() {
+        let numbers = [0, 7, -7, 42, -4200, 1_700_000_000, i64::MAX, i64::MIN];
+        for format in ["%d", "%i", "%5d", "%-5d", "%05d", "%-05d", "%#d", "%40d", "%040d"] {
+            for number in numbers {
+                let mut short = String::new();
+                parse(format, |part| {
+                    if let Part::Field(_, conversion) = part {
+                        assert!(conversion.is_plain_decimal());
+                        push_decimal(number, &conversion, &mut short);
+                    }
+                    Ok(())
+                })
+                .unwrap();
+                assert_eq!(
+                    Ok(short),
+                    render(format, &Value::Int(number)),
+                    "{format} {number}"
+                );
+            }
+        }
+        for format in ["%+d", "% d", "%.3d", "%x", "%s"] {
+            parse(format, |part| {
+                assert!(matches!(part, Part::Field(_, conversion) if !conversion.is_plain_decimal()));
+                Ok(())
+            })
+            .unwrap();
         }
     }
 

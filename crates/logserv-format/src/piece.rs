@@ -74,7 +74,11 @@ impl Piece {
     pub(crate) fn push(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), RenderError> {
         match self {
             Self::Literal(text) => {
-                out.push_str(text);
+                match text.as_bytes() {
+                    // What mostly stands between fields; a call for one byte costs as much as for a hundred.
+                    [byte] => out.push(char::from(*byte)),
+                    _ => out.push_str(text),
+                }
                 Ok(())
             }
             Self::Plain(id) => match scope.text(*id) {
@@ -84,10 +88,29 @@ impl Piece {
                 }
                 None => repr::push(&*scope.get(*id)?, Text::Str, scope.doubt, out),
             },
-            Self::Percent(id, conversion) => {
-                percent_render::push(&*scope.get(*id)?, conversion, scope.doubt, out)
-            }
+            Self::Percent(id, conversion) => push_percent(scope, *id, conversion, out),
             Self::Brace(field) => field.push(scope, out),
         }
     }
+}
+
+/// A conversion of an attribute: what most lines are made of is looked at first, and needs no [`Value`](logserv_wire::value::Value).
+fn push_percent(
+    scope: &Scope<'_>,
+    id: NameId,
+    conversion: &Conversion,
+    out: &mut String,
+) -> Result<(), RenderError> {
+    if conversion.is_plain_decimal() {
+        if let Some(number) = scope.whole(id) {
+            percent_render::push_decimal(number, conversion, out);
+            return Ok(());
+        }
+    } else if conversion.kind == Kind::Text(Text::Str)
+        && let Some(text) = scope.text(id)
+    {
+        percent_render::push_padded(text, conversion, out);
+        return Ok(());
+    }
+    percent_render::push(&*scope.get(id)?, conversion, scope.doubt, out)
 }

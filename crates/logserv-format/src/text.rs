@@ -20,10 +20,20 @@ pub(crate) fn first(text: &str, count: usize) -> &str {
     }
 }
 
+/// What nearly all padding is made of.
+const SPACES: &str = "                                ";
+const ZEROS: &str = "00000000000000000000000000000000";
+
 /// Appends `character` `count` times.
 pub(crate) fn fill(out: &mut String, character: char, count: usize) {
-    if count > 0 {
-        out.extend(std::iter::repeat_n(character, count));
+    let ready = match character {
+        ' ' => SPACES,
+        '0' => ZEROS,
+        _ => "",
+    };
+    match ready.get(..count) {
+        Some(text) => out.push_str(text),
+        None => out.extend(std::iter::repeat_n(character, count)),
     }
 }
 

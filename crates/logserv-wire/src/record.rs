@@ -82,7 +82,7 @@ pub struct Record<'a> {
 /// The attributes of a record beyond the standard ones, still encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Attributes<'a> {
-    /// All fields of the record, attribute fields among them.
+    /// The fields from the first attribute on; empty where there is none, as in most records.
     fields: &'a [u8],
 }
 
@@ -289,14 +289,21 @@ impl<'a> Record<'a> {
         record.line_no = reader.u32()?;
         record.utc_offset_s = Some(reader.i32()?).filter(|_| if_present(HAS_UTC_OFFSET));
         let _reserved = reader.u32()?;
-        record.encoded_attributes = Attributes {
-            fields: reader.rest(),
-        };
         while !reader.is_empty() {
+            let fields = reader.rest();
             let (tag, text) = next_field(&mut reader)?;
+            if tag == TAG_ATTRIBUTE && record.encoded_attributes.fields.is_empty() {
+                record.encoded_attributes = Attributes { fields };
+            }
             set_text(&mut record, tag, text)?;
         }
         Ok((record, rest))
+    }
+
+    /// Whether there are [`attributes`](Self::attributes): most records have none.
+    #[must_use]
+    pub fn has_attributes(&self) -> bool {
+        !self.encoded_attributes.fields.is_empty()
     }
 
     /// The attributes beyond the standard ones, in the producer's order. An attribute named like a standard one
