@@ -43,6 +43,13 @@ impl Pending {
 
     /// What is answered for once everything taken so far is written.
     pub fn mark(&mut self, mark: Mark) {
+        // Most files have one source at a time.
+        if let [only] = self.marks.as_mut_slice()
+            && only.source == mark.source
+        {
+            *only = mark;
+            return;
+        }
         match self
             .marks
             .binary_search_by_key(&mark.source, |known| known.source)
