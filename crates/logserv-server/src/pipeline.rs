@@ -2,7 +2,6 @@
 //!
 //! Plain data. Not here: who makes them (`ingest`), who uses them up (`files`, `writer`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use logserv_format::Formatter;
@@ -85,7 +84,8 @@ pub struct Batch {
 #[derive(Debug, Clone, Default)]
 pub struct Formatters {
     default: Arc<Formatter>,
-    by_id: HashMap<u32, Arc<Formatter>>,
+    /// In the order of their numbers. Most sessions have one: looking it up for each record must cost nothing.
+    by_id: Vec<(u32, Arc<Formatter>)>,
 }
 
 impl Formatters {
@@ -94,7 +94,7 @@ impl Formatters {
     pub fn with_default(formatter: Arc<Formatter>) -> Self {
         Self {
             default: formatter,
-            by_id: HashMap::new(),
+            by_id: Vec::new(),
         }
     }
 
@@ -102,10 +102,14 @@ impl Formatters {
     #[must_use]
     pub fn with(&self, id: u32, formatter: Arc<Formatter>) -> Self {
         let mut all = self.clone();
-        if id == 0 {
-            all.default = formatter;
-        } else {
-            all.by_id.insert(id, formatter);
+        match all.place(id) {
+            _ if id == 0 => all.default = formatter,
+            Ok(place) => {
+                if let Some((_, known)) = all.by_id.get_mut(place) {
+                    *known = formatter;
+                }
+            }
+            Err(place) => all.by_id.insert(place, (id, formatter)),
         }
         all
     }
@@ -114,10 +118,14 @@ impl Formatters {
     #[must_use]
     pub fn get(&self, id: u32) -> Option<&Arc<Formatter>> {
         if id == 0 {
-            Some(&self.default)
-        } else {
-            self.by_id.get(&id)
+            return Some(&self.default);
         }
+        let place = self.place(id).ok()?;
+        self.by_id.get(place).map(|(_, formatter)| formatter)
+    }
+
+    fn place(&self, id: u32) -> Result<usize, usize> {
+        self.by_id.binary_search_by_key(&id, |(known, _)| *known)
     }
 
     /// How many were announced, to be held against [`FORMATTERS_MAX`](crate::limits::FORMATTERS_MAX) before adding.

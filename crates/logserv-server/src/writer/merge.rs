@@ -38,7 +38,8 @@ impl Ord for Head {
     }
 }
 
-/// The heads of all rings that have one. [`next`](Self::next) takes the smallest out; put the ring's following head in.
+/// The heads of all rings that have one. [`next`](Self::next) takes the smallest out; the ring's following head comes in by
+/// [`exchange`](Self::exchange).
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     heap: BinaryHeap<Reverse<Head>>,
@@ -58,20 +59,33 @@ impl Merge {
         self.heap.push(Reverse(head));
     }
 
-    /// The ring whose record is to be written next; `None` while no record that is ripe waits. A record that is not ripe
-    /// goes with the ripe ones that come after it.
-    pub(super) fn next(&mut self) -> Option<usize> {
+    /// The head of the ring whose record is to be written next; `None` while no record that is ripe waits. A record that is
+    /// not ripe goes with the ripe ones that come after it.
+    pub(super) fn next(&mut self) -> Option<Head> {
         if self.ripe == 0 {
             return None;
         }
         let Reverse(head) = self.heap.pop()?;
         self.ripe -= usize::from(head.is_ripe);
-        Some(head.ring)
+        Some(head)
     }
 
-    /// Whether the ring that was [`next`](Self::next) may go on with this head at once: it would be next again.
-    pub(super) fn goes_on(&self, head: &Head) -> bool {
-        (self.ripe > 0 || head.is_ripe) && self.heap.peek().is_none_or(|Reverse(other)| head < other)
+    /// The same, once the ring that was next has another record, with this head: of one ring alone, it costs nothing.
+    pub(super) fn exchange(&mut self, head: Head) -> Option<Head> {
+        if self.ripe == 0 && !head.is_ripe {
+            self.heap.push(Reverse(head));
+            return None;
+        }
+        match self.heap.peek_mut() {
+            Some(mut top) if top.0 < head => {
+                self.ripe += usize::from(head.is_ripe);
+                // Sinks to its place when `top` is dropped: half of what taking out and putting in would cost.
+                let Reverse(first) = std::mem::replace(&mut *top, Reverse(head));
+                self.ripe -= usize::from(first.is_ripe);
+                Some(first)
+            }
+            _ => Some(head),
+        }
     }
 }
 
@@ -96,16 +110,14 @@ mod tests {
             .filter_map(|ring| at(ring, 0))
             .for_each(|head| merge.put(head));
         let mut out = Vec::new();
-        while let Some(ring) = merge.next() {
-            loop {
-                out.push(rings[ring][places[ring]].0);
-                places[ring] += 1;
-                match at(ring, places[ring]) {
-                    Some(head) if merge.goes_on(&head) => {}
-                    Some(head) => break merge.put(head),
-                    None => break,
-                }
-            }
+        let mut next = merge.next();
+        while let Some(Head { ring, .. }) = next {
+            out.push(rings[ring][places[ring]].0);
+            places[ring] += 1;
+            next = match at(ring, places[ring]) {
+                Some(head) => merge.exchange(head),
+                None => merge.next(),
+            };
         }
         out
     }

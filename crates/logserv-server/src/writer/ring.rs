@@ -46,12 +46,13 @@ pub(super) struct Ring {
     attached: Attached,
     pub(super) source: u32,
     formatters: Arc<Formatters>,
-    /// Records read and not given out.
-    entries: VecDeque<Entry>,
+    /// Records read, and how many of them are given out.
+    entries: Vec<Entry>,
+    given: usize,
     bytes: Vec<u8>,
-    /// The one given out last.
-    last: Option<Entry>,
-    /// Key of the newest record given out, and of the head.
+    /// Position behind the last record given out.
+    given_end: u64,
+    /// Key of the newest record given out.
     key: f64,
     /// How far the ring was filled at past looks: position and time, oldest first.
     seen: VecDeque<(u64, Instant)>,
@@ -76,9 +77,10 @@ impl Ring {
             attached,
             source,
             formatters: Arc::default(),
-            entries: VecDeque::new(),
+            entries: Vec::new(),
+            given: 0,
             bytes: Vec::new(),
-            last: None,
+            given_end: start,
             key: f64::NEG_INFINITY,
             seen: VecDeque::new(),
             end: start,
@@ -107,24 +109,12 @@ impl Ring {
 
     /// Bytes that are known to wait here.
     pub(super) fn waiting_len(&self) -> u64 {
-        self.end.saturating_sub(self.given_end())
+        self.end.saturating_sub(self.given_end)
     }
 
     /// Since when the oldest record that is not ripe has been seen.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.seen.front().map(|(_, since)| *since)
-    }
-
-    /// Position behind the last record given out.
-    fn given_end(&self) -> u64 {
-        match self.entries.front() {
-            // Records are in one piece: what is read and not given out begins where the last one ended.
-            Some(_) => self
-                .last
-                .as_ref()
-                .map_or(self.attached.consumer.tail(), |last| last.end),
-            None => self.attached.consumer.position(),
-        }
     }
 
     /// Looks for new records; returns their bytes.
@@ -175,10 +165,10 @@ impl Ring {
 
     /// The next record's key, and whether it is ripe. Reads on where nothing is read.
     pub(super) fn head(&mut self, number: usize) -> Option<Head> {
-        if self.entries.is_empty() {
+        if self.given == self.entries.len() {
             self.read();
         }
-        let entry = self.entries.front()?;
+        let entry = self.entries.get(self.given)?;
         let created = self
             .bytes
             .get(entry.start..entry.start + entry.len)
@@ -206,36 +196,35 @@ impl Ring {
         if self.bytes.capacity() > RING_KEPT_LEN {
             self.bytes = Vec::new();
         }
-        let mut entries = Vec::new();
+        self.entries.clear();
+        self.given = 0;
         let read = self
             .attached
             .consumer
-            .read(RING_READ_LEN, &mut entries, &mut self.bytes);
+            .read(RING_READ_LEN, &mut self.entries, &mut self.bytes);
         // What was whole before the fault is written.
-        self.entries.extend(entries);
         if let Err(error) = read {
             self.broken = Some(error);
         }
     }
 
-    /// Gives the head out: the position behind it, and how many records lie before that.
-    pub(super) fn take(&mut self) -> Option<(u64, u64)> {
-        if let Some(head) = self.head(0) {
-            self.key = head.key;
-        }
-        let entry = self.entries.pop_front()?;
+    /// Gives the head out, whose key is `key`: the position behind it, and how many records lie before that.
+    pub(super) fn take(&mut self, key: f64) -> Option<(u64, u64)> {
+        let end = self.entries.get(self.given)?.end;
+        self.given += 1;
+        self.given_end = end;
+        self.key = key;
         self.count += 1;
-        let end = entry.end;
-        self.last = Some(entry);
         Some((end, self.count))
     }
 
     /// The record given out last.
     pub(super) fn taken(&mut self) -> Option<Record<'_>> {
-        let (start, len) = self.last.as_ref().map(|entry| (entry.start, entry.len))?;
+        let entry = *self.entries.get(self.given.checked_sub(1)?)?;
+        let range = entry.start..entry.start + entry.len;
         let id = self
             .bytes
-            .get(start..start + len)
+            .get(range.clone())
             .and_then(|record| record.get(FORMATTER_AT))
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, u32::from_le_bytes);
@@ -243,7 +232,7 @@ impl Ring {
             self.learn_formatters();
         }
         Some(Record {
-            bytes: self.bytes.get(start..start + len)?,
+            bytes: self.bytes.get(range)?,
             formatters: &self.formatters,
         })
     }
@@ -269,7 +258,7 @@ impl Ring {
 
     /// See [`Vitality`]. Puts the ring to sleep where nothing has come for a while.
     pub(super) fn vitality(&mut self, now: Instant) -> Vitality {
-        if !self.entries.is_empty() {
+        if self.given < self.entries.len() {
             return Vitality::Lives;
         }
         if let Some(error) = self.broken.take() {
@@ -327,7 +316,10 @@ impl Ring {
             Ok(()) if self.look_again(now) => self.stay_awake(),
             Ok(()) => {
                 self.is_asleep = true;
-                self.bytes = Vec::new(); // a thousand rings that were busy once must not keep their buffers
+                // A thousand rings that were busy once must not keep their buffers.
+                self.bytes = Vec::new();
+                self.entries = Vec::new();
+                self.given = 0;
             }
             Err(error) => self.broken = Some(error),
         }

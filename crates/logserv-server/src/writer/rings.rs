@@ -110,22 +110,19 @@ impl Rings {
 
     /// The next record to be written; its bytes are [`record`](Self::record)'s. `None`: none is ripe.
     pub(super) fn next(&mut self) -> Option<Taken> {
-        let number = match self.current.take() {
-            Some(number) => match self.all.get_mut(number).and_then(|ring| ring.head(number)) {
-                Some(head) if self.merge.goes_on(&head) => number,
-                Some(head) => {
-                    self.merge.put(head);
-                    self.merge.next()?
-                }
-                None => self.merge.next()?,
-            },
+        let following = self
+            .current
+            .take()
+            .and_then(|number| self.all.get_mut(number)?.head(number));
+        let head = match following {
+            Some(head) => self.merge.exchange(head)?,
             None => self.merge.next()?,
         };
-        self.current = Some(number);
-        let ring = self.all.get_mut(number)?;
-        let (position, count) = ring.take()?;
+        self.current = Some(head.ring);
+        let ring = self.all.get_mut(head.ring)?;
+        let (position, count) = ring.take(head.key)?;
         Some(Taken {
-            ring: number,
+            ring: head.ring,
             source: ring.source,
             position,
             count,
