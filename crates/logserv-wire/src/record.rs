@@ -102,6 +102,7 @@ macro_rules! text_fields {
             $(if let Some(text) = record.$name { put_field(out, $tag, text.as_bytes()); })*
         }
 
+        #[inline]
         fn set_text<'a>(record: &mut Record<'a>, tag: u8, text: &'a [u8]) -> Result<(), WireError> {
             match tag {
                 $($tag => {
@@ -252,6 +253,8 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// `Truncated`, `TooLong`, `Unknown` version or kind, `NotUtf8`.
+    // Inlined, for what it returns is longer than most records, and would be copied twice.
+    #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
         let (body, rest) = split_first(bytes)?;
         let mut reader = Reader::new(body, "record");
@@ -349,6 +352,7 @@ pub fn split_first(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
     })
 }
 
+#[inline]
 fn next_field<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), WireError> {
     let [tag, a, b, c] = reader.array()?;
     let len = u32::from_le_bytes([a, b, c, 0]) as usize;
