@@ -16,7 +16,6 @@ import pickle
 import shutil
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -177,7 +176,13 @@ def frames(count: int) -> list[bytes]:
     made = []
     for number in range(count):
         record = logging.LogRecord(
-            "app.db.session", logging.INFO, "/srv/app/db/session.py", 142, "%s took %d ms", ("query", number), None
+            "app.db.session",
+            logging.INFO,
+            "/srv/app/db/session.py",
+            142,
+            "%s took %d ms",
+            ("query", number),
+            None,
         )
         record.funcName = "execute"
         made.append(handler.makePickle(record))
