@@ -334,15 +334,16 @@ fn a_write_that_fails_halfway_leaves_the_file_as_it_was() {
 
 #[test]
 fn a_real_limit_on_the_size_tears_no_line() {
-    // In a process of its own, because the limit and the signal are the process's.
+    // In a process of its own, because the limit and the signal are the process's; through pipes, for the limit is also
+    // that of the file to which the tests' own output may go.
     let place = Place::new();
-    let status = std::process::Command::new("python3")
-        .args(["-c", LIMITED, env!("CARGO_MANIFEST_DIR")])
+    let output = std::process::Command::new("python3")
+        .args(["-c", LIMITED])
         .arg(std::env::current_exe().unwrap())
         .arg(place.root())
-        .status();
-    match status {
-        Ok(status) => assert!(status.success()),
+        .output();
+    match output {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) => println!("NOT RUN: a_real_limit_on_the_size_tears_no_line, reason: python3: {error}"),
     }
 }
@@ -351,8 +352,8 @@ const LIMITED: &str = "
 import os, resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-os.environ['LOGSERV_TEST_ROOT'] = sys.argv[3]
-os.execv(sys.argv[2], [sys.argv[2], '--exact', 'limited_child', '--ignored', '--quiet'])
+os.environ['LOGSERV_TEST_ROOT'] = sys.argv[2]
+os.execv(sys.argv[1], [sys.argv[1], '--exact', 'limited_child', '--ignored', '--quiet'])
 ";
 
 #[test]

@@ -166,7 +166,7 @@ impl Client {
     /// Opens a session with the ring; returns the Welcome's JSON, too.
     pub fn open(world: &World, producer: &Producer, filename: &str) -> (Self, Value) {
         let stream = UnixStream::connect(world.socket()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut client = Self {
             stream,
             inbox: Vec::new(),
