@@ -61,6 +61,7 @@ pub(crate) fn converse(sender: &mut Sender<'_>, link: &mut Link<'_>, first: Vec<
             let has_progressed = state.written() > std::mem::replace(&mut written, state.written());
             drop(state);
             if has_progressed {
+                link.begin_silence(); // a ring's reader has no other way to say that it lives
                 sender.has_progressed();
             }
             talk.catch_up(sender, link)?;

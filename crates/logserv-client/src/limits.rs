@@ -76,6 +76,10 @@ pub const SPACE_TICK: Duration = Duration::from_millis(1);
 /// How often a call that waits until a ring is written looks, for the same reason.
 pub const WRITTEN_TICK: Duration = Duration::from_millis(5);
 
+/// Least time from one question to the next of a call whose flush the server could not answer yet: a server that is about to
+/// leave says so at once, and shall not be asked without end.
+pub const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Bytes by which a ring is larger than `ring_bytes` asks for: a record of just that length has a head, too.
 pub const RING_MARGIN_LEN: usize = 4096;
 

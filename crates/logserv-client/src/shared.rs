@@ -16,11 +16,12 @@ use crate::config::{Push, Refusal, SessionConfig, Statistics};
 use crate::configuration::{Change, Configuration, Configurations};
 use crate::formatters::Formatters;
 use crate::limits::{
-    EXIT_WITH_SERVER, EXIT_WITHOUT_SERVER, FLUSH_WITHOUT_SERVER, SENDER_STACK_LEN, SPACE_TICK, WRITTEN_TICK,
+    ASK_AGAIN, EXIT_WITH_SERVER, EXIT_WITHOUT_SERVER, FLUSH_WITHOUT_SERVER, SENDER_STACK_LEN, SPACE_TICK,
+    WRITTEN_TICK,
 };
 use crate::questions::Ask;
 use crate::ring::{self, Made};
-use crate::state::{Sender, State};
+use crate::state::{Sender, State, Verdict};
 use crate::{exit, sender, sys, trouble};
 
 /// What a session keeps over a fork.
@@ -206,29 +207,32 @@ impl Shared {
             return true;
         }
         self.choose_carrier(&mut state);
-        let target = state.written_or_pending();
-        let token = state.ask(ask);
+        let mut asked = state.ask(ask, start);
         state.waiters += 1;
         self.start_or_wake(&mut state, true);
         let answer = loop {
-            if let Some(answer) = state.questions.answer(token) {
-                // What the server says of a ring that it no longer reads is nothing: the ring itself tells.
-                let is_flush = matches!(ask, Ask::Flush(_));
-                break answer && (!is_flush || state.carrier.ring().is_none() || state.written() >= target);
-            }
-            if matches!(ask, Ask::Flush(level) if level <= crate::Level::Written) && state.written() >= target
-            {
-                break true;
-            }
             let now = Instant::now();
+            let verdict = state.verdict(&asked);
+            if let Verdict::Final(answer) = verdict {
+                break answer;
+            }
             let limit = time_limit(&state, start, timeout, FLUSH_WITHOUT_SERVER);
-            let left = limit.min(exit::limit(&state, now)).saturating_duration_since(now);
+            let mut left = limit.min(exit::limit(&state, now)).saturating_duration_since(now);
             if left.is_zero() {
                 break false;
             }
+            if verdict == Verdict::NotYet {
+                let again = asked.at + ASK_AGAIN;
+                if now >= again {
+                    state.ask_again(&mut asked, now);
+                    self.start_or_wake(&mut state, true);
+                } else {
+                    left = left.min(again - now);
+                }
+            }
             state = self.wait_for_news(state, left, WRITTEN_TICK);
         };
-        state.questions.forget(token);
+        state.questions.forget(asked.token);
         state.waiters -= 1;
         answer
     }

@@ -234,12 +234,6 @@ impl State {
 
     // ---- questions
 
-    /// Notes a question, to be asked behind everything pushed so far.
-    pub(crate) fn ask(&mut self, ask: Ask) -> u64 {
-        self.carrier.queue().seal();
-        self.questions.put(ask, self.carrier.last())
-    }
-
     // ---- what the server says
 
     /// The server knows this session up to `written_seq`. Returns whether that is further than we knew.
@@ -468,7 +462,9 @@ fn check(record: &[u8]) -> Result<(), DropReason> {
     }
 }
 
+mod asking;
 mod through_ring;
+pub(crate) use asking::Verdict;
 pub(crate) use through_ring::RingUse;
 
 #[cfg(test)]

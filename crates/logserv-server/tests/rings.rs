@@ -65,6 +65,24 @@ fn a_flush_covers_everything_in_the_ring_and_space_comes_back() {
 }
 
 #[test]
+fn a_flush_and_a_rollover_speak_of_what_came_while_the_reader_slept() {
+    let mut world = World::new();
+    world.start();
+    let mut producer = world.ring("app.log");
+    let mut client = Client::attached(&world, &mut producer, "app.log");
+    for number in 1..=3 {
+        push(&mut producer, "by a flush", 1e9, 0);
+        assert!(client.flush());
+        assert_eq!(producer.consumed_records(), number);
+        eventually("the reader sleeps", || producer.consumer_sleeps());
+    }
+    push(&mut producer, "by a rollover", 1e9, 0);
+    client.send(&Frame::Rollover { token: 8 });
+    client.receive(|frame| assert!(matches!(frame, Frame::Done { token: 8, .. })));
+    assert_eq!(producer.consumed_records(), 4);
+}
+
+#[test]
 fn a_sleeping_reader_is_woken_and_a_restarted_server_goes_on_where_the_other_ended() {
     let mut world = World::new();
     world.start();

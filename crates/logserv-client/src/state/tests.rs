@@ -71,7 +71,7 @@ fn records_are_gathered_unless_somebody_is_in_a_hurry() {
         state.step(start + LINGER_MIN),
         Step::AwaitAnswer(LINGER_MIN)
     ));
-    let token = state.ask(Ask::Flush(Level::Written));
+    let token = state.ask(Ask::Flush(Level::Written), start).token;
     assert_eq!(
         sent(state.step(start + LINGER_MIN)),
         (2, 1),
@@ -86,8 +86,8 @@ fn after_a_lost_connection_flushes_are_asked_again_behind_their_records_and_roll
     let mut state = state(1000, start);
     state.connected(Protocol::Two, start);
     let _ = state.push(&record(), true);
-    let flush = state.ask(Ask::Flush(Level::Written));
-    let rollover = state.ask(Ask::Rollover);
+    let flush = state.ask(Ask::Flush(Level::Written), start).token;
+    let rollover = state.ask(Ask::Rollover, start).token;
     let _ = state.push(&record(), true);
     assert_eq!(sent(state.step(start)), (1, 1));
     assert!(matches!(state.step(start), Step::Ask(token, _) if token == flush));

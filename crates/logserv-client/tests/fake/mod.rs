@@ -46,6 +46,8 @@ pub struct Script {
     pub is_stuck: bool,
     /// Keeps acknowledgements of level 2 back.
     pub withholds_acks: bool,
+    /// Answers Flush with no.
+    pub says_no: bool,
     pub record_max_bytes: Option<usize>,
     /// Takes the rings that are offered.
     pub takes_rings: bool,
@@ -449,7 +451,8 @@ impl Served {
                     Frame::Flush { token, .. } => {
                         self.drain(&offered, is_attached);
                         self.seen.lock().unwrap().flushes += 1;
-                        Frame::Done { token, ok: true }.encode(&mut out);
+                        let ok = !self.script.lock().unwrap().says_no;
+                        Frame::Done { token, ok }.encode(&mut out);
                     }
                     Frame::Rollover { token } => {
                         self.drain(&offered, is_attached);

@@ -166,17 +166,17 @@ impl Session<'_> {
             },
             Frame::Attach => self.attach(inbox.take_descriptor()).await,
             Frame::Wake => {
-                if let Some(ring) = &self.ring {
-                    ring.wake();
-                }
+                self.wake_ring();
                 Ok(())
             }
             Frame::Formatter { id, json } => self.formatter(id, json),
             Frame::Flush { token, level } => {
+                self.wake_ring();
                 let flushed = timeout(FLUSH_PATIENCE, self.opened.file.flush(level)).await;
                 self.done(token, flushed.unwrap_or(false)).await
             }
             Frame::Rollover { token } => {
+                self.wake_ring();
                 let rolled = timeout(FLUSH_PATIENCE, self.opened.file.rollover()).await;
                 self.done(token, rolled.unwrap_or(false)).await
             }
@@ -184,6 +184,13 @@ impl Session<'_> {
                 "a Batch, Formatter, Attach, Wake, Flush, Rollover or Close frame",
                 "another frame",
             ))),
+        }
+    }
+
+    /// Whoever asks speaks of everything in the ring, also of what came while its reader slept.
+    fn wake_ring(&self) {
+        if let Some(ring) = &self.ring {
+            ring.wake();
         }
     }
 
