@@ -20,6 +20,7 @@ from typing import Any
 
 START_TIMEOUT_S = 20.0  # generous: a loaded machine with two cores
 STOP_TIMEOUT_S = 20.0
+WAIT_TIMEOUT_S = 30.0
 PRODUCER = Path(__file__).with_name("producer.py")
 
 
@@ -30,7 +31,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_TIMEOUT_S) -> None:
     """Waits until `condition` holds; fails, saying `what` was waited for, when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -110,7 +110,7 @@ def test_a_thread_that_waits_for_space_does_not_keep_the_process(socket_dir: Pat
         socket_dir / "nobody.sock",
     )
     assert ended.returncode == 0
-    assert took_s < 8, f"the process needed {took_s:.1f} s"
+    assert took_s < 15, f"the process needed {took_s:.1f} s"
     assert ended.stderr.count("unsent to") == 2, ended.stderr  # once for each file
 
 

@@ -144,7 +144,7 @@ def client_of(class_name: str, arguments: str, body: str) -> str:
 def test_a_server_that_was_not_started_is_named_with_the_command_that_starts_it(tmp_path: Path) -> None:
     port = free_port()
     arguments = f"'127.0.0.1', {port}, filename='app.log'"
-    body = "for _ in range(12): logging.info('x')\n        import time; time.sleep(3)"
+    body = "for _ in range(12): logging.info('x')\n        import time; time.sleep(4)"
     done = run(client_of("SocketForwarder", arguments, body), tmp_path)
     assert done.returncode == 0
     assert done.stderr.startswith(

@@ -121,8 +121,9 @@ def test_the_application_runs_on_while_the_server_stands_still_and_nothing_is_lo
     tally = Tally()
     report = tally.add(crew.settled(root / "still.log"))
     assert report.perfect, report
-    assert logged > 200 * seconds, f"only {logged} records in {seconds:.1f} s"
-    assert result["longest_call_s"] < 0.5, result
+    # It would be none at all, and a wait of seconds, if its calls had to do with the server.
+    assert logged > 50 * seconds, f"only {logged} records in {seconds:.1f} s"
+    assert result["longest_call_s"] < 0.9, result
     tally.keep(
         "server stands still",
         kills=1,
@@ -167,7 +168,8 @@ def test_a_full_ring_drops_what_it_says_and_counts_it(
     assert report.found == 6_000 - statistics["dropped"], (report, statistics)
     assert report.lost == statistics["dropped"] == report.dropped, (report, statistics)
     assert (report.doubled, report.torn, report.reordered, report.invented) == (0, 0, 0, 0), report
-    limit_s = FULL[when_full].get("block_timeout_s", 0.0) + 0.3
+    # Less than the second that a call waits by default.
+    limit_s = FULL[when_full].get("block_timeout_s", 0.0) + 0.6
     assert result["longest_call_s"] < limit_s, result
     if when_full == "block":
         assert result["longest_call_s"] > 0.25, "no call has waited"

@@ -143,7 +143,7 @@ def test_serve_forever_ends_with_close_in_another_thread(tmp_path: Path) -> None
     time.sleep(0.05)
     assert thread.is_alive()
     server.close()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -322,7 +322,7 @@ def test_the_loop_returns_when_all_are_closed_in_another_thread(tmp_path: Path, 
     time.sleep(0.1)
     for server in servers:
         server.close()
-    loop.join(10)
+    loop.join(30)
     assert not loop.is_alive()
 
 

@@ -87,7 +87,7 @@ def test_eight_processes_lose_nothing_while_their_server_is_killed_four_times(
     report = oracle.check(root / "app.log", sent, prefix=PREFIX, max_bytes=max_bytes)
     assert report.perfect, report
     assert report.files > 10
-    assert own.wait_until_gone(10.0) < 8.0
+    assert own.wait_until_gone(40.0) < 20.0
 
 
 def test_fifty_processes_at_once_have_one_server_and_every_record(own: Personal, root: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_short_script_has_its_line_in_the_file_without_anybody_elses_help(
     assert (root / "app.log").read_text() == "short\n"
     (server,) = own.servers()
     assert command_line(server)[:2] == ["logserv", "serve"]
-    assert own.wait_until_gone(10.0) > 0.5
+    assert own.wait_until_gone(40.0) > 0.5
 
 
 def test_a_handler_that_logs_nothing_starts_nothing(own: Personal, run: Callable[..., Script]) -> None:
@@ -138,7 +138,7 @@ def test_the_application_sees_no_child_no_signal_and_no_descriptor(
         for number in range(30):
             log.info("%d", number)
             time.sleep(0.01)
-        assert handler.flush()
+        assert handler.flush(30)
         time.sleep(0.2)
         try:
             seen.append(os.waitpid(-1, os.WNOHANG))
@@ -160,7 +160,7 @@ def test_an_application_that_waits_for_any_child_gets_its_own_only(
         log.addHandler(make())
         log.info("first")
         deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or len(got) < 40:
             if not (pid := os.fork()):
                 os._exit(3)
             own.add(pid)
@@ -171,7 +171,7 @@ def test_an_application_that_waits_for_any_child_gets_its_own_only(
                 log.info("second")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         assert all(pid in own and os.waitstatus_to_exitcode(status) == 3 for pid, status in got), got
-        print(log.handlers[0].flush(), log.handlers[0].stats()["connections"])
+        print(log.handlers[0].flush(30), log.handlers[0].stats()["connections"])
         """)
     assert (done.code, done.out) == (0, "True 2\n"), done.err
 
@@ -191,8 +191,8 @@ def test_a_server_has_nothing_of_the_process_that_started_it(
         os.set_inheritable(file.fileno(), True)
         log.addHandler(make())
         log.info("x")
-        print(log.handlers[0].flush(), flush=True)
-        time.sleep(30)
+        print(log.handlers[0].flush(30), flush=True)
+        time.sleep(60)
         """,
         {"MARK": "kept"},
     )
@@ -279,8 +279,7 @@ def test_a_program_that_is_gone_is_told_of_and_its_return_brings_every_record(
         handler = make()
         log.addHandler(handler)
         log.info("0")
-        print(handler.flush(), flush=True)
-        sys.stdin = open(0)
+        print(handler.flush(30), flush=True)
         for number in range(1, 500):
             log.info("%d", number)
             time.sleep(0.01)
@@ -292,10 +291,12 @@ def test_a_program_that_is_gone_is_told_of_and_its_return_brings_every_record(
     assert process.stdout.readline() == "True\n"
     program.rename(tmp_path / "away")
     own.kill()
-    time.sleep(4.0)
+    assert process.stderr is not None
+    err = process.stderr.readline()
+    time.sleep(1.0)  # and not a second line
     assert own.servers() == []
     (tmp_path / "away").rename(program)
-    _, err = process.communicate(timeout=60)
+    err += process.communicate(timeout=60)[1]
     assert process.returncode == 0
     assert f"logserv: cannot start the server (expected its program at {program}, found none" in err
     assert len(err.splitlines()) == 1
@@ -322,17 +323,29 @@ def test_an_exit_without_a_server_to_be_had_is_short_and_tells_that_the_records_
     ("mode", "says"), [(0o777, "writable by its owner only, received mode 0777"), (None, "cannot make")]
 )
 def test_a_place_that_cannot_be_used_is_told_with_its_reason(
-    own: Personal, run: Callable[..., Script], tmp_path: Path, mode: int | None, says: str
+    own: Personal, root: Path, tmp_path: Path, mode: int | None, says: str
 ) -> None:
     place = tmp_path / "place"
     if mode is not None:
         place.mkdir()
         place.chmod(mode)
     socket = place / "s.sock" if mode is not None else place / "deeper" / "s.sock"
-    done = run("log.addHandler(make()); log.info('x'); time.sleep(2.5)", env={"LOGSERV_SOCKET": str(socket)})
-    assert done.code == 0
-    assert "logserv: cannot start the server (" in done.err
-    assert says in done.err
+    script = """
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        log.addHandler(make())
+        log.info("x")
+        time.sleep(60)
+        """
+    process = start_script(own, root, script, {"LOGSERV_SOCKET": str(socket)})
+    assert process.stderr is not None
+    told = ""
+    while "logserv: cannot start the server (" not in told and (line := process.stderr.readline()):
+        told += line
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "logserv: cannot start the server (" in told
+    assert says in told
     assert own.servers() == []
 
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fake::{Fake, Speaks, config, eventually, record, record_of, socket_path};
+use fake::{Fake, LATE, Speaks, config, eventually, record, record_of, socket_path};
 use logserv_client::{Address, Level, Push, Refusal, RingPlace, Session, WhenFull};
 use serde_json::json;
 
@@ -253,16 +253,13 @@ fn waits_without_a_server(ring_place: Option<RingPlace>) -> (Duration, Duration)
 
 #[test]
 fn without_a_server_flush_takes_a_quarter_of_a_second_and_close_one_or_with_a_ring_a_look() {
-    let is_quarter = |took| took >= Duration::from_millis(200) && took < Duration::from_millis(450);
+    let is_quarter = |took| took >= SECOND / 5 && took < SECOND / 4 + LATE;
     let (flush, close) = waits_without_a_server(Some(RingPlace::Nowhere));
     assert!(is_quarter(flush), "{flush:?}");
-    assert!(
-        close >= Duration::from_millis(900) && close < Duration::from_millis(1300),
-        "{close:?}"
-    );
+    assert!(close >= SECOND * 9 / 10 && close < SECOND + LATE, "{close:?}");
     let (flush, close) = waits_without_a_server(None);
     assert!(is_quarter(flush), "{flush:?}");
-    assert!(close < Duration::from_millis(400), "{close:?}");
+    assert!(close < SECOND / 4 + LATE, "{close:?}");
 }
 
 #[test]
@@ -273,7 +270,7 @@ fn a_mute_server_does_not_hold_flush_up() {
     let _ = session.push(&record("0"));
     let start = Instant::now();
     assert!(!session.flush(5 * SECOND, Level::Written));
-    assert!(start.elapsed() < Duration::from_millis(600));
+    assert!(start.elapsed() < SECOND / 4 + LATE);
     fake.script.lock().unwrap().is_mute = false;
     eventually("the record arrives", || fake.messages() == ["0"]);
 }
@@ -296,17 +293,14 @@ fn a_full_queue_blocks_once_then_drops_and_the_file_tells_how_many() {
     assert!(!session.wait_for_space(100));
     let took = start.elapsed();
     assert!(
-        took >= Duration::from_millis(290) && took < Duration::from_millis(600),
+        took >= Duration::from_millis(290) && took < SECOND * 3 / 10 + LATE,
         "{took:?}"
     );
     let start = Instant::now();
     for n in 0..500 {
         assert!(matches!(session.push_waiting(&record(n)), Push::Dropped(_)));
     }
-    assert!(
-        start.elapsed() < Duration::from_millis(200),
-        "later calls drop at once"
-    );
+    assert!(start.elapsed() < LATE, "later calls drop at once");
     check_sums(&session);
     let fake = Fake::unix_at(&path, Speaks::Two);
     eventually("the drops are told", || fake.messages().len() == stored + 1);
@@ -380,7 +374,7 @@ fn with_drop_newest_no_call_waits_and_drops_can_go_untold() {
     let results: Vec<_> = (0..100)
         .map(|n| session.push_waiting(&record(&n.to_string())))
         .collect();
-    assert!(start.elapsed() < Duration::from_millis(100));
+    assert!(start.elapsed() < LATE);
     let dropped = results.iter().filter(|it| **it != Push::Stored).count();
     assert!(dropped > 80);
     let fake = Fake::unix_at(&path, Speaks::Two);
@@ -553,7 +547,7 @@ fn a_stuck_server_costs_a_call_no_more_than_its_limit() {
         longest = longest.max(start.elapsed());
     }
     assert!(
-        longest >= Duration::from_millis(200) && longest < Duration::from_millis(500),
+        longest >= SECOND / 5 && longest < SECOND / 5 + LATE,
         "{longest:?}"
     );
     assert!(session.statistics().pending_bytes <= 1 << 20);

