@@ -94,7 +94,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=4_000, help="records of each counted run")
     options = parser.parse_args(arguments)
     try:
-        output("cargo", "build", "--quiet", "--release", "--locked", "--package", "logserv-bench")
+        # Together with the program: with what that needs of them, the crates are built already where there is a wheel.
+        packages = ("--package", "logserv", "--package", "logserv-bench")
+        output("cargo", "build", "--quiet", "--release", "--locked", *packages)
         cases = output(PROGRAM, "--list").splitlines()
         has_valgrind = shutil.which("valgrind") is not None
         counted = {case: instructions(case, options.count) for case in cases} if has_valgrind else {}
