@@ -253,7 +253,7 @@ impl State {
     pub(crate) fn connected(&mut self, protocol: Protocol, now: Instant) {
         self.carrier.queue().rewind();
         self.is_connected = true;
-        self.tells_anew = false;
+        self.tells_anew &= self.reopens; // what has changed since this connection began, the next one tells
         self.connection_changed = now;
         self.protocol = Some(protocol);
         self.connections += 1;

@@ -105,7 +105,7 @@ fn cut_both_ways(limit: usize) -> usize {
     for number in numbers(4) {
         let _ = session.push(&record_of(&number, formatter));
     }
-    assert!(session.close(5 * SECOND), "cut after {limit}");
+    assert!(session.close(30 * SECOND), "cut after {limit}");
     let seen = fake.seen.lock().unwrap();
     assert_eq!(seen.messages(), numbers(4), "cut after {limit}");
     assert!(

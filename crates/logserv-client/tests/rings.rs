@@ -404,8 +404,9 @@ fn a_newer_configuration_is_written_down_and_opens_the_file_anew_with_the_same_r
         }
     }
     flush(&session);
-    eventually("the second connection", || {
-        fake.seen.lock().unwrap().opens.len() == 2
+    eventually("the second connection, and the end of the first", || {
+        let seen = fake.seen.lock().unwrap();
+        (seen.opens.len(), seen.closes) == (2, 1)
     });
     assert_eq!(fake.messages(), numbers(200));
     let seen = fake.seen.lock().unwrap();
