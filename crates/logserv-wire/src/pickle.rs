@@ -5,6 +5,9 @@
 //! What is accepted, refused and bounded stands in PROTOCOL.md, "Pickles".
 //! Not here: the length prefix and skipping a frame that is too long; that is the connection's.
 //!
+//! Two ways lead to a record: `usual.rs` reads the one shape that nearly all frames have in one pass, `machine.rs` whatever
+//! else there is, slower; where both can, they make the same bytes.
+//!
 //! Safe by construction: `machine.rs` knows no name and calls nothing. Globals, classes and their arguments are data,
 //! and become a text such as `<datetime.date(2024, 1, 2)>`.
 
@@ -22,7 +25,9 @@ mod object;
 mod rare;
 mod record;
 mod repr;
+mod scan;
 mod text;
+mod usual;
 mod work;
 mod write;
 
@@ -135,12 +140,24 @@ pub struct Converted {
     pub elided_attributes: usize,
 }
 
+/// What [`usual`] remembers of a frame.
+#[derive(Debug)]
+struct UsualMemo(scan::Memo);
+
+impl Default for UsualMemo {
+    fn default() -> Self {
+        Self([cursor::Span::default(); scan::MEMO_LEN])
+    }
+}
+
 /// Reads pickles, one after the other. Holds the memory for it, so that a frame costs no allocation once it is warm.
 #[derive(Debug, Default)]
 pub struct Unpickler {
     machine: Machine,
     /// The attributes of the record at hand beyond the standard ones.
     extras: Vec<(Node, Node)>,
+    /// What the frame at hand has put aside, where it is of the usual shape.
+    usual_memo: UsualMemo,
 }
 
 impl Unpickler {
@@ -157,6 +174,19 @@ impl Unpickler {
     /// # Errors
     /// Every [`PickleError`]; none of them stops the connection.
     pub fn to_record(
+        &mut self,
+        frame: &[u8],
+        conversion: &Conversion,
+        out: &mut Vec<u8>,
+    ) -> Result<Converted, PickleError> {
+        match usual::convert(frame, conversion, &mut self.usual_memo.0, out) {
+            Some(converted) => Ok(converted),
+            None => self.to_record_by_machine(frame, conversion, out),
+        }
+    }
+
+    /// As [`to_record`](Self::to_record), whatever the shape of the frame.
+    fn to_record_by_machine(
         &mut self,
         frame: &[u8],
         conversion: &Conversion,

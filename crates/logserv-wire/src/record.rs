@@ -96,7 +96,12 @@ const HAS_UTC_OFFSET: u16 = 1 << 2;
 const TAG_ATTRIBUTE: u8 = 13;
 
 macro_rules! text_fields {
-    ($($tag:literal $name:ident),* $(,)?) => {
+    ($($tag:literal $name:ident $constant:ident),* $(,)?) => {
+        /// The text fields' tags, for who writes them one by one.
+        pub(crate) mod tag {
+            $(pub(crate) const $constant: u8 = $tag;)*
+        }
+
         /// The text fields with their tags, in the order in which they are written.
         fn put_texts(record: &Record<'_>, out: &mut Vec<u8>) {
             $(if let Some(text) = record.$name { put_field(out, $tag, text.as_bytes()); })*
@@ -118,18 +123,18 @@ macro_rules! text_fields {
     };
 }
 text_fields! {
-    1 name,
-    2 message,
-    3 level_name,
-    4 path_name,
-    5 file_name,
-    6 module,
-    7 func_name,
-    8 thread_name,
-    9 process_name,
-    10 task_name,
-    11 exc_text,
-    12 stack_info,
+    1 name NAME,
+    2 message MESSAGE,
+    3 level_name LEVEL_NAME,
+    4 path_name PATH_NAME,
+    5 file_name FILE_NAME,
+    6 module MODULE,
+    7 func_name FUNC_NAME,
+    8 thread_name THREAD_NAME,
+    9 process_name PROCESS_NAME,
+    10 task_name TASK_NAME,
+    11 exc_text EXC_TEXT,
+    12 stack_info STACK_INFO,
 }
 
 /// Writes a field's head and body. Bodies longer than [`FIELD_LEN_MAX`] are the caller's to cut beforehand.
@@ -141,6 +146,37 @@ fn put_field(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
 fn put_field_head(out: &mut Vec<u8>, tag: u8, len: usize) {
     let [a, b, c, _] = len_to_u32(len.min(FIELD_LEN_MAX)).to_le_bytes();
     out.extend_from_slice(&[tag, a, b, c]);
+}
+
+/// Writes the fixed header; the length in it is known at the end.
+#[inline]
+fn put_header(record: &Record<'_>, out: &mut Vec<u8>) {
+    let kind = match record.kind {
+        RecordKind::Fields => KIND_FIELDS,
+        RecordKind::Line => KIND_LINE,
+    };
+    let present = u16::from(record.thread.is_some()) * HAS_THREAD
+        | u16::from(record.process.is_some()) * HAS_PROCESS
+        | u16::from(record.utc_offset_s.is_some()) * HAS_UTC_OFFSET;
+    let [present_low, present_high] = present.to_le_bytes();
+    let pair = |low: [u8; 4], high: [u8; 4]| {
+        (u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(low))).to_le_bytes()
+    };
+    // In one piece, for every record has one.
+    let words: [[u8; 8]; HEADER_LEN / 8] = [
+        pair([0; 4], [RECORD_VERSION, kind, present_low, present_high]),
+        pair(record.formatter.to_le_bytes(), record.level_no.to_le_bytes()),
+        record.created.to_le_bytes(),
+        record.msecs.to_le_bytes(),
+        record.relative_created.to_le_bytes(),
+        record.thread.unwrap_or_default().to_le_bytes(),
+        pair(
+            record.process.unwrap_or_default().to_le_bytes(),
+            record.line_no.to_le_bytes(),
+        ),
+        pair(record.utc_offset_s.unwrap_or_default().to_le_bytes(), [0; 4]), // the latter reserved
+    ];
+    out.extend_from_slice(words.as_flattened());
 }
 
 /// Writes records, one behind the other, into one buffer.
@@ -155,35 +191,31 @@ impl<'b> RecordWriter<'b> {
     /// [`finish`](Self::finish) closes the record. Attributes that `record` itself holds are not written again.
     pub fn begin(record: &Record<'_>, out: &'b mut Vec<u8>) -> Self {
         let start = out.len();
-        let kind = match record.kind {
-            RecordKind::Fields => KIND_FIELDS,
-            RecordKind::Line => KIND_LINE,
-        };
-        let mut present = 0;
-        for (bit, is_there) in [
-            (HAS_THREAD, record.thread.is_some()),
-            (HAS_PROCESS, record.process.is_some()),
-            (HAS_UTC_OFFSET, record.utc_offset_s.is_some()),
-        ] {
-            if is_there {
-                present |= bit;
-            }
-        }
-        out.extend_from_slice(&[0; 4]); // the length, known at the end
-        out.extend_from_slice(&[RECORD_VERSION, kind]);
-        out.extend_from_slice(&present.to_le_bytes());
-        out.extend_from_slice(&record.formatter.to_le_bytes());
-        out.extend_from_slice(&record.level_no.to_le_bytes());
-        out.extend_from_slice(&record.created.to_le_bytes());
-        out.extend_from_slice(&record.msecs.to_le_bytes());
-        out.extend_from_slice(&record.relative_created.to_le_bytes());
-        out.extend_from_slice(&record.thread.unwrap_or_default().to_le_bytes());
-        out.extend_from_slice(&record.process.unwrap_or_default().to_le_bytes());
-        out.extend_from_slice(&record.line_no.to_le_bytes());
-        out.extend_from_slice(&record.utc_offset_s.unwrap_or_default().to_le_bytes());
-        out.extend_from_slice(&[0; 4]); // reserved
+        put_header(record, out);
         put_texts(record, out);
         Self { out, start }
+    }
+
+    /// As [`begin`](Self::begin), with the texts from elsewhere, by their tags and in their order; those that `record`
+    /// holds are not written. `None` where one of them is not UTF-8, with what was written left in `out`.
+    #[inline]
+    pub(crate) fn begin_bytes(
+        record: &Record<'_>,
+        texts: &[(u8, Option<&[u8]>)],
+        out: &'b mut Vec<u8>,
+    ) -> Option<Self> {
+        let start = out.len();
+        put_header(record, out);
+        for &(tag, text) in texts {
+            if let Some(text) = text {
+                put_field(out, tag, text);
+            }
+        }
+        // One look at all of them is cheaper than one at each: most are ASCII, and so are the lengths of short ones.
+        let is_ascii = out.get(start + HEADER_LEN..).is_some_and(<[u8]>::is_ascii);
+        let mut all = texts.iter().filter_map(|&(_, text)| text);
+        (is_ascii || all.all(|text| text.is_ascii() || std::str::from_utf8(text).is_ok()))
+            .then_some(Self { out, start })
     }
 
     /// Appends one attribute. Names longer than 65,535 bytes are cut at a character.

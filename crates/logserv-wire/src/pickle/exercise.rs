@@ -8,7 +8,8 @@ use crate::limits::RECORD_LEN_MAX_DEFAULT;
 use crate::record::Record;
 use crate::value;
 
-/// Reads `frame` as a value and as a record, reads what comes out, pickles the record and reads that.
+/// Reads `frame` as a value and as a record, reads what comes out, pickles the record and reads that; compares what
+/// the two ways to read a record make of it.
 ///
 /// Blocks: never. A refused frame is no broken promise.
 ///
@@ -57,8 +58,15 @@ pub fn exercise(frame: &[u8]) -> Result<(), String> {
 
 /// The wire record of `frame`, and whether nothing of it was over a limit.
 fn record(unpickler: &mut Unpickler, frame: &[u8]) -> Result<Option<(Vec<u8>, bool)>, String> {
-    let mut out = Vec::new();
-    let converted = match unpickler.to_record(frame, &Conversion::default(), &mut out) {
+    let (mut out, mut by_machine) = (Vec::new(), Vec::new());
+    let converted = unpickler.to_record(frame, &Conversion::default(), &mut out);
+    let expected = unpickler.to_record_by_machine(frame, &Conversion::default(), &mut by_machine);
+    if converted != expected || out != by_machine {
+        return Err(format!(
+            "expected {expected:?}, {by_machine:x?}, received {converted:?}, {out:x?}"
+        ));
+    }
+    let converted = match converted {
         Ok(converted) => converted,
         Err(_) if out.is_empty() => return Ok(None),
         Err(error) => return Err(format!("expected no output beside {error}")),

@@ -132,6 +132,21 @@ fn told<'f>((text, cut): Cut<'f>, cut_bytes: &mut usize) -> Cow<'f, str> {
     Cow::Owned(format!("{text}…[cut: {cut} bytes]"))
 }
 
+/// Whether an attribute of that name has a place of its own, or is left out.
+pub(super) fn is_standard(name: &[u8]) -> bool {
+    standard_key(name).is_some()
+}
+
+/// Bytes that the record may have.
+pub(super) fn len_max(conversion: &Conversion) -> usize {
+    conversion.record_len_max.clamp(RECORD_LEN_MIN, RECORD_LEN_MAX)
+}
+
+/// Bytes that each of the texts may have that are short: all but the message, the traceback and the stack.
+pub(super) fn short_max(conversion: &Conversion) -> usize {
+    len_max(conversion) / 32
+}
+
 /// Appends the record that `dict` describes to `out`. `extras` is memory to use.
 pub(super) fn convert(
     machine: &Machine,
@@ -144,8 +159,8 @@ pub(super) fn convert(
     let mut standard = sort(&machine.arena, frame, dict, extras);
     let mut work = Work::for_frame(frame);
     let mut converted = Converted::default();
-    let len_max = conversion.record_len_max.clamp(RECORD_LEN_MIN, RECORD_LEN_MAX);
-    let short_max = len_max / 32;
+    let len_max = len_max(conversion);
+    let short_max = short_max(conversion);
     let cut = &mut converted.cut_bytes;
 
     let created = standard
