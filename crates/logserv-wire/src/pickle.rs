@@ -181,12 +181,12 @@ impl Unpickler {
     ) -> Result<Converted, PickleError> {
         match usual::convert(frame, conversion, &mut self.usual_memo.0, out) {
             Some(converted) => Ok(converted),
-            None => self.to_record_by_machine(frame, conversion, out),
+            None => self.record_by_machine(frame, conversion, out),
         }
     }
 
     /// As [`to_record`](Self::to_record), whatever the shape of the frame.
-    fn to_record_by_machine(
+    fn record_by_machine(
         &mut self,
         frame: &[u8],
         conversion: &Conversion,

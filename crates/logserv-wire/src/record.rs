@@ -155,9 +155,10 @@ fn put_header(record: &Record<'_>, out: &mut Vec<u8>) {
         RecordKind::Fields => KIND_FIELDS,
         RecordKind::Line => KIND_LINE,
     };
-    let present = u16::from(record.thread.is_some()) * HAS_THREAD
-        | u16::from(record.process.is_some()) * HAS_PROCESS
-        | u16::from(record.utc_offset_s.is_some()) * HAS_UTC_OFFSET;
+    let bit = |is_there, bit| if is_there { bit } else { 0 };
+    let present: u16 = bit(record.thread.is_some(), HAS_THREAD)
+        | bit(record.process.is_some(), HAS_PROCESS)
+        | bit(record.utc_offset_s.is_some(), HAS_UTC_OFFSET);
     let [present_low, present_high] = present.to_le_bytes();
     let pair = |low: [u8; 4], high: [u8; 4]| {
         (u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(low))).to_le_bytes()

@@ -60,7 +60,7 @@ pub fn exercise(frame: &[u8]) -> Result<(), String> {
 fn record(unpickler: &mut Unpickler, frame: &[u8]) -> Result<Option<(Vec<u8>, bool)>, String> {
     let (mut out, mut by_machine) = (Vec::new(), Vec::new());
     let converted = unpickler.to_record(frame, &Conversion::default(), &mut out);
-    let expected = unpickler.to_record_by_machine(frame, &Conversion::default(), &mut by_machine);
+    let expected = unpickler.record_by_machine(frame, &Conversion::default(), &mut by_machine);
     if converted != expected || out != by_machine {
         return Err(format!(
             "expected {expected:?}, {by_machine:x?}, received {converted:?}, {out:x?}"

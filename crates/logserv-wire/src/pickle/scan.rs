@@ -193,9 +193,9 @@ impl<'f, 'm> Scanner<'f, 'm> {
     /// The digits of a `LONG`, at most 18: a thread's identity has 15.
     fn digits(&mut self) -> Result<i64, Unusual> {
         let mut number = 0;
-        for (len, &byte) in self.rest.iter().enumerate().take(19) {
+        for (len, &byte) in self.rest.iter().enumerate() {
             match byte.wrapping_sub(b'0') {
-                digit @ 0..=9 => number = number * 10 + i64::from(digit),
+                digit @ 0..=9 if len < 18 => number = number * 10 + i64::from(digit),
                 _ => {
                     let tail = self.rest.get(len..).unwrap_or_default();
                     self.rest = tail.strip_prefix(b"L\n").filter(|_| len > 0).ok_or(Unusual)?;

@@ -193,7 +193,7 @@ mod tests {
         let mut unpickler = Unpickler::new();
         let converted = convert(frame, conversion, &mut unpickler.usual_memo.0, &mut ours);
         assert!(converted.is_some() || ours == b"before");
-        let result = unpickler.to_record_by_machine(frame, conversion, &mut machines);
+        let result = unpickler.record_by_machine(frame, conversion, &mut machines);
         (
             converted.map(|converted| (Ok(converted), ours)),
             (result, machines),
@@ -248,6 +248,52 @@ mod tests {
             }
         }
         assert!(taken > 10_000 && left > 10_000, "{taken} taken, {left} left");
+    }
+
+    #[test]
+    fn odd_ends_of_a_frame_are_read_as_the_machine_reads_them() {
+        let frame = &frames()[0];
+        let (head, _) = frame.split_at(frame.len() - 2);
+        let key = b"X\x01\0\0\0a";
+        for value in [
+            &b"LL\n"[..],
+            b"L0L\n",
+            b"L007L\n",
+            b"L-5L\n",
+            b"L+5L\n",
+            b"L 5L\n",
+            b"L5\n",
+            b"L999999999999999999L\n",
+            b"L9223372036854775808L\n",
+            b"I1\n",
+            b"I00\n",
+            b"I02\n",
+            b"h\x00",
+            b"h\x02",
+            b"h\xff",
+            b"q\x2ah\x2a",
+            b"q\x50h\x40",
+            b"q\x02h\x02",
+            b"q\x02Nh\x02h\x02",
+            b"r\x2a\0\0\0h\x2a",
+            b"(t",
+            b"}",
+            b"K",
+            b"",
+        ] {
+            for end in [
+                &b"u."[..],
+                b"u.rest",
+                b"u",
+                b"N.",
+                b"u0.",
+                b"",
+                b"h\x05Nu.",
+                b"h\x1ch\x1cu.",
+            ] {
+                same(&[head, &key[..], value, end].concat(), &Conversion::default());
+            }
+        }
     }
 
     #[test]
