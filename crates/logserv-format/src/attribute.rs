@@ -15,7 +15,7 @@ use crate::repr::Doubt;
 
 /// The attributes that every `LogRecord` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standard {
+pub(crate) enum Standard {
     Name,
     Message,
     LevelName,
@@ -67,6 +67,60 @@ fn standard(name: &str) -> Option<Standard> {
     })
 }
 
+impl Standard {
+    /// Whether it is a text, or `None`.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Name
+                | Self::Message
+                | Self::LevelName
+                | Self::PathName
+                | Self::FileName
+                | Self::Module
+                | Self::FuncName
+                | Self::ThreadName
+                | Self::ProcessName
+                | Self::TaskName
+        )
+    }
+
+    /// Whether it is a whole number, or `None`.
+    pub(crate) fn is_whole(self) -> bool {
+        matches!(self, Self::LevelNo | Self::LineNo | Self::Thread | Self::Process)
+    }
+
+    /// The record's own text.
+    #[inline]
+    pub(crate) fn text<'r>(self, record: &Record<'r>) -> Option<&'r str> {
+        match self {
+            Self::Message => record.message,
+            Self::Name => record.name,
+            Self::LevelName => record.level_name,
+            Self::PathName => record.path_name,
+            Self::FileName => record.file_name,
+            Self::Module => record.module,
+            Self::FuncName => record.func_name,
+            Self::ThreadName => record.thread_name,
+            Self::ProcessName => record.process_name,
+            Self::TaskName => record.task_name,
+            _ => None,
+        }
+    }
+
+    /// The record's own whole number.
+    #[inline]
+    pub(crate) fn whole(self, record: &Record<'_>) -> Option<i64> {
+        match self {
+            Self::LevelNo => Some(record.level_no.into()),
+            Self::LineNo => Some(record.line_no.into()),
+            Self::Thread => i64::try_from(record.thread?).ok(),
+            Self::Process => Some(record.process?.into()),
+            _ => None,
+        }
+    }
+}
+
 /// Whether every `LogRecord` has an attribute of this name.
 pub(crate) fn is_standard(name: &str) -> bool {
     name == "asctime" || standard(name).is_some()
@@ -105,6 +159,15 @@ impl Names {
         };
         self.names.push(name);
         NameId(self.names.len() - 1)
+    }
+
+    /// Which attribute of every record it is.
+    pub(crate) fn standard(&self, id: NameId) -> Option<Standard> {
+        self.names.get(id.0)?.standard
+    }
+
+    pub(crate) fn is_asctime(&self, id: NameId) -> bool {
+        self.names.get(id.0).is_some_and(|name| name.is_asctime)
     }
 
     fn find(&self, text: &str) -> Option<NameId> {
@@ -171,18 +234,7 @@ impl<'s> Scope<'s> {
         if self.extra(id).is_some() {
             return None;
         }
-        match name.standard? {
-            Standard::Name => record.name,
-            Standard::LevelName => record.level_name,
-            Standard::PathName => record.path_name,
-            Standard::FileName => record.file_name,
-            Standard::Module => record.module,
-            Standard::FuncName => record.func_name,
-            Standard::ThreadName => record.thread_name,
-            Standard::ProcessName => record.process_name,
-            Standard::TaskName => record.task_name,
-            _ => None,
-        }
+        name.standard?.text(record)
     }
 
     /// The value of `id` where it is a float of the record's own.
@@ -210,13 +262,7 @@ impl<'s> Scope<'s> {
         if self.extra(id).is_some() {
             return None;
         }
-        match name.standard? {
-            Standard::LevelNo => Some(self.record.level_no.into()),
-            Standard::LineNo => Some(self.record.line_no.into()),
-            Standard::Thread => i64::try_from(self.record.thread?).ok(),
-            Standard::Process => Some(self.record.process?.into()),
-            _ => None,
-        }
+        name.standard?.whole(self.record)
     }
 
     /// The value of `id`.

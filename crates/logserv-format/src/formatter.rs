@@ -13,6 +13,7 @@ use crate::dollar;
 use crate::json::Json;
 use crate::limits::{FMT_LEN_MAX, LINE_LEN_MAX};
 use crate::piece::{Piece, compile_percent};
+use crate::quick::Quick;
 use crate::repr::Doubt;
 use crate::specification::{Specification, SpecificationError, Style};
 
@@ -67,6 +68,8 @@ const ESCAPE_LEN_MAX: usize = 6;
 #[derive(Debug)]
 pub struct Formatter {
     pieces: Vec<Piece>,
+    /// A shorter way to what most records give.
+    quick: Option<Quick>,
     /// Instead of the pieces.
     json: Option<Json>,
     names: Names,
@@ -156,6 +159,7 @@ impl Formatter {
         let exc_text = names.id("exc_text");
         let stack_info = names.id("stack_info");
         Self {
+            quick: Quick::of(&pieces, &names),
             pieces,
             json: None,
             names,
@@ -280,9 +284,17 @@ impl Formatter {
             let stack_info = scope.appendix(self.stack_info, record.stack_info)?;
             return json.push(scope, record, (exc_text.as_deref(), stack_info.as_deref()), out);
         }
-        for piece in &self.pieces {
-            piece.push(scope, out)?;
-            check_len(out.len() - start)?;
+        let is_quick = !record.has_attributes()
+            && self
+                .quick
+                .as_ref()
+                .is_some_and(|quick| quick.push(record, scope.asctime, out));
+        if !is_quick {
+            out.truncate(start);
+            for piece in &self.pieces {
+                piece.push(scope, out)?;
+                check_len(out.len() - start)?;
+            }
         }
         for (id, field) in [
             (self.exc_text, record.exc_text),
@@ -297,6 +309,14 @@ impl Formatter {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Formatter {
+    /// Renders by the pieces from now on. Whether it would not have.
+    pub(crate) fn forget_quick(&mut self) -> bool {
+        self.quick.take().is_some()
     }
 }
 

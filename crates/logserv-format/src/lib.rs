@@ -23,6 +23,7 @@ pub mod limits;
 mod percent;
 mod percent_render;
 mod piece;
+mod quick;
 mod repr;
 mod specification;
 mod sys;

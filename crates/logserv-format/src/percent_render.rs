@@ -57,26 +57,40 @@ pub(crate) fn push(
 
 /// The same for an integer, where [`Conversion::is_plain_decimal`] says that it is no more: most numbers of most lines.
 pub(crate) fn push_decimal(number: i64, conversion: &Conversion, out: &mut String) {
-    let mut buffer = [0; 20];
-    let mut start = buffer.len();
-    let mut rest = number.unsigned_abs();
-    for place in buffer.iter_mut().rev() {
-        *place = b'0' + (rest % 10) as u8;
-        start -= 1;
-        if rest < 10 {
-            break;
-        }
-        rest /= 10;
+    if conversion.width == 0
+        && let Ok(number) = u64::try_from(number)
+    {
+        return push_digits(number, out);
     }
-    let digits = buffer.get(start..).unwrap_or_default();
-    let digits = std::str::from_utf8(digits).unwrap_or_default();
-    if conversion.width == 0 && number >= 0 {
-        return out.push_str(digits);
-    }
-    push_number(number < 0, digits.len(), conversion, out, |out, padding_zeros| {
+    let rest = number.unsigned_abs();
+    let len = rest.checked_ilog10().unwrap_or(0) as usize + 1;
+    push_number(number < 0, len, conversion, out, |out, padding_zeros| {
         fill(out, '0', padding_zeros);
-        out.push_str(digits);
+        push_digits(rest, out);
     });
+}
+
+/// The numbers from 00 to 99.
+const PAIRS: &str = "0001020304050607080910111213141516171819\
+    2021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869\
+    707172737475767778798081828384858687888990919293949596979899";
+
+/// Appends a number in decimal digits.
+pub(crate) fn push_digits(number: u64, out: &mut String) {
+    match number {
+        0..10 => out.push(char::from(b'0' + (number % 10) as u8)),
+        10..100 => push_pair(number as usize, out),
+        _ => {
+            push_digits(number / 100, out);
+            push_pair((number % 100) as usize, out);
+        }
+    }
+}
+
+/// Two digits: copied without a call, and known to be text.
+#[inline]
+fn push_pair(number: usize, out: &mut String) {
+    out.push_str(PAIRS.get(2 * number..2 * number + 2).unwrap_or_default());
 }
 
 fn push_text(
