@@ -263,6 +263,7 @@ impl Writer {
             self.suffer(&error)?;
         }
         self.heal();
+        self.lines.end_batch();
         self.state.set_file(self.file.status(), self.file.key());
         let group = std::mem::take(&mut self.group);
         self.state.received.add(group.from_rings);

@@ -41,6 +41,11 @@ impl Lines {
         self.newlines = settings.newlines;
     }
 
+    /// What was made is written.
+    pub(super) fn end_batch(&mut self) {
+        self.renderer.end_batch();
+    }
+
     /// Makes the record's line.
     pub(super) fn render(&mut self, record: &Record<'_>, formatters: &Formatters) {
         self.line.clear();

@@ -33,8 +33,11 @@ pub(super) enum FormatError {
 pub(super) struct Renderer {
     times: TimeCache,
     clock: Clock,
-    /// The formatter of the last record: what the server's own records are rendered by.
+    /// The formatter of a late record: what the server's own records are rendered by.
     last: Arc<Formatter>,
+    /// The next record's is to be remembered. Each of several rings has a formatter of its own, and counting who uses it costs
+    /// more than a look at a short record.
+    remembers: bool,
 }
 
 impl Default for Renderer {
@@ -43,6 +46,7 @@ impl Default for Renderer {
             times: TimeCache::default(),
             clock: Clock::system(),
             last: Arc::default(),
+            remembers: true,
         }
     }
 }
@@ -57,7 +61,7 @@ impl Renderer {
     ) -> Result<(), FormatError> {
         let result = match formatters.get(record.formatter) {
             Some(formatter) => {
-                if !Arc::ptr_eq(&self.last, formatter) {
+                if std::mem::take(&mut self.remembers) {
                     self.last = Arc::clone(formatter);
                 }
                 self.render_by(formatter, record, line)
@@ -90,6 +94,11 @@ impl Renderer {
         line.truncate(start);
         self.times = TimeCache::default();
         Err(FormatError::Panic)
+    }
+
+    /// A batch ends: the formatter of the next one's first record is remembered.
+    pub(super) fn end_batch(&mut self) {
+        self.remembers = true;
     }
 
     /// Appends the line of a warning of logger `logserv`; returns its time, in seconds since 1970.
