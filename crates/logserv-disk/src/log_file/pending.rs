@@ -16,6 +16,8 @@ pub(super) struct Pending {
     pub marks: Vec<Mark>,
     /// Bytes of the first line that stand at the file's end already, from a write that could not be taken back.
     pub done: usize,
+    /// Place of the mark that was replaced last.
+    last: usize,
 }
 
 impl Pending {
@@ -43,17 +45,20 @@ impl Pending {
 
     /// What is answered for once everything taken so far is written.
     pub fn mark(&mut self, mark: Mark) {
-        // Most files have one source at a time.
-        if let [only] = self.marks.as_mut_slice()
-            && only.source == mark.source
-        {
-            *only = mark;
-            return;
+        // Mostly the source of the line before, or the one behind it.
+        for place in [self.last, self.last + 1, 0] {
+            if let Some(known) = self.marks.get_mut(place)
+                && known.source == mark.source
+            {
+                *known = mark;
+                self.last = place;
+                return;
+            }
         }
-        match self
+        let place = self
             .marks
-            .binary_search_by_key(&mark.source, |known| known.source)
-        {
+            .binary_search_by_key(&mark.source, |known| known.source);
+        match place {
             Ok(place) => {
                 if let Some(known) = self.marks.get_mut(place) {
                     *known = mark;
@@ -61,6 +66,7 @@ impl Pending {
             }
             Err(place) => self.marks.insert(place, mark),
         }
+        self.last = place.unwrap_or_else(|place| place);
     }
 
     /// Takes over the lines of `declared` from the one that begins at `start`; what they answer to is the journal's affair.
