@@ -93,6 +93,7 @@ def prepare() -> None:
     """Called before the first record of each process."""
     global unprepared
     unprepared = False
+    _native.set_direct(not is_over)
     # A child of `multiprocessing` leaves by `os._exit`: `atexit` never runs there, its own finalizers do.
     process = sys.modules.get("multiprocessing.process")
     util = sys.modules.get("multiprocessing.util")
@@ -133,6 +134,7 @@ def _end(budget: _Budget) -> None:
 def _shut_down(without_server_s: float, with_server_s: float) -> None:
     global is_over
     is_over = True  # first: a record of another thread is either waited for here or waits itself
+    _native.set_direct(False)
     _native.shutdown(without_server_s, with_server_s)
 
 
@@ -188,6 +190,7 @@ def _leave_child() -> None:
 def _after_fork_in_child() -> None:
     global unprepared, is_over, _is_hopeless, _exit_budget, _shutdown_budget
     unprepared, is_over, _is_hopeless = True, False, False
+    _native.set_direct(False)
     _exit_budget = _shutdown_budget = None
 
 

@@ -104,6 +104,20 @@ class Forwarding(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def _tell_failure(self, record: logging.LogRecord, error: Exception) -> None:
+        """What the native `handle` could not send, and why."""
+        try:
+            raise error
+        except Exception:
+            self.handleError(record)
+
+    def _tell_refusal(self, record: logging.LogRecord, expected: str, received: str) -> None:
+        """What the native `handle` was told when it sent this record."""
+        try:
+            _raise_refusal(expected, received)
+        except Exception:
+            self.handleError(record)
+
     # It tells how it went, where the library's tells nothing.
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S, level: str = "written") -> bool:  # type: ignore[override]
         """Waits until all records emitted before, by whichever handler of the same file in this process, are safe.
@@ -186,6 +200,9 @@ class Forwarding(logging.Handler):
         _load()
         logging.Handler.__init__(self)  # lock, and the place in the list that `logging.shutdown` goes through
         self.__dict__.update(state)
+
+
+_native.adopt_handlers(Forwarding)  # its `handle`, which needs no Python where nobody has a say in it
 
 
 def _load() -> None:

@@ -11,9 +11,11 @@ __all__ = [
     "RECORD_MAX_BYTES_LIMITS",
     "RING_BYTES_DEFAULT",
     "Sender",
+    "adopt_handlers",
     "begin_exit",
     "encode",
     "flush_all",
+    "set_direct",
     "shutdown",
 ]
 
@@ -108,3 +110,9 @@ def shutdown(without_server_s: float, with_server_s: float) -> int:
     Returns:
         Records that stay unsent, of which a line on stderr tells.
     """
+
+def adopt_handlers(cls: type[logging.Handler], /) -> None:
+    """Gives the base of our handlers its native `handle`."""
+
+def set_direct(yes: bool) -> None:
+    """Whether a record may go without `_exit` being asked: the process is prepared for its end, which has not begun."""

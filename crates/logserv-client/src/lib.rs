@@ -44,3 +44,4 @@ pub use logserv_ring::{PersonalSocketError, personal_socket, personal_socket_of}
 pub use logserv_wire::frame::Level;
 pub use personal::Personal;
 pub use session::Session;
+pub use sys::process_id;

@@ -13,6 +13,7 @@ mod passing;
 mod socket;
 
 pub(crate) use append::AppendOnly;
+pub use fork::process_id;
 pub(crate) use fork::{Descriptor, generation, install, with_signals_blocked};
 pub(crate) use launch::{Command, Ending, run};
 pub(crate) use passing::{Kept, Passed};

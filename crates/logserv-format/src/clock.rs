@@ -14,8 +14,9 @@ use crate::attribute::{NameId, Names, Scope};
 use crate::datefmt::{Directives, directives};
 use crate::formatter::RenderError;
 use crate::limits::{CREATED_MAX_S, DATEFMT_LEN_MAX, TIME_CACHE_SLOTS};
-use crate::percent::{self, Conversion, Part};
+use crate::percent::{self, Conversion, Kind, Part};
 use crate::percent_render;
+use crate::repr::Text;
 use crate::specification::Specification;
 use crate::sys::{Calendar, strftime};
 
@@ -118,6 +119,24 @@ impl TimePlan {
             &mut out,
         )?;
         Ok(out)
+    }
+
+    /// Whether every record with a usual time has one here: `strftime` takes all of the format, and the milliseconds are
+    /// text or a number.
+    pub(crate) fn is_sure(&self) -> bool {
+        let is_number = |kind| matches!(kind, Kind::Decimal | Kind::Float { .. } | Kind::Text(Text::Str));
+        !self.directives.epoch
+            && !self.directives.zone_name
+            && self.milliseconds.iter().all(|part| match part {
+                MillisecondsPart::Literal(_) => true,
+                MillisecondsPart::Time(conversion) => conversion.is_plain(),
+                MillisecondsPart::Milliseconds(conversion) => is_number(conversion.kind),
+            })
+    }
+
+    /// Whether a record must say what its zone was.
+    pub(crate) fn needs_offset(&self) -> bool {
+        !self.utc
     }
 
     /// Longest time in bytes that strftime is let write; CPython gives up there too.

@@ -16,6 +16,7 @@ use crate::piece::{Piece, compile_percent};
 use crate::quick::Quick;
 use crate::repr::Doubt;
 use crate::specification::{Specification, SpecificationError, Style};
+use crate::sure::Sure;
 
 /// Whether the server's line is certain to be Python's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub struct Formatter {
     times_len_max: usize,
     exc_text: NameId,
     stack_info: NameId,
+    /// Records need not be tried.
+    sure: Option<Sure>,
 }
 
 impl Default for Formatter {
@@ -87,7 +90,9 @@ impl Default for Formatter {
     fn default() -> Self {
         let mut names = Names::default();
         let pieces = vec![Piece::Plain(names.id("message"))];
-        Self::assemble(pieces, names, None)
+        let formatter = Self::assemble(pieces, names, None);
+        let sure = Sure::of(&formatter.pieces, &formatter.names, None, 0);
+        Self { sure, ..formatter }
     }
 }
 
@@ -135,6 +140,12 @@ impl Formatter {
         if let Some(time) = &formatter.time {
             formatter.times_len_max = format.matches("asctime").count().saturating_mul(time.len_max());
         }
+        formatter.sure = Sure::of(
+            &formatter.pieces,
+            &formatter.names,
+            formatter.time.as_ref(),
+            formatter.times_len_max,
+        );
         Ok(formatter)
     }
 
@@ -168,6 +179,7 @@ impl Formatter {
             times_len_max: 0,
             exc_text,
             stack_info,
+            sure: None,
         }
     }
 
@@ -220,7 +232,7 @@ impl Formatter {
     /// producer's locale; see [`uses_locale_names`](Self::uses_locale_names).
     #[must_use]
     pub fn supports(&self, record: &Record<'_>) -> Support {
-        if record.kind == RecordKind::Line {
+        if record.kind == RecordKind::Line || self.sure.as_ref().is_some_and(|sure| sure.covers(record)) {
             return Support::Yes;
         }
         match self.try_support(record) {

@@ -26,6 +26,7 @@ mod piece;
 mod quick;
 mod repr;
 mod specification;
+mod sure;
 mod sys;
 mod text;
 

@@ -95,6 +95,14 @@ impl<'py> Gathered<'py> {
         gathered
     }
 
+    /// Nothing yet, with room for attributes of so many bytes.
+    pub(crate) fn of_attributes(attributes_max: usize) -> Self {
+        Gathered {
+            room: attributes_max,
+            ..Gathered::default()
+        }
+    }
+
     fn put_standard(&mut self, standard: Standard, value: Bound<'py, PyAny>, needs: &Needs) {
         self.present |= standard.bit();
         let fits = match standard {

@@ -5,26 +5,45 @@
 //! Not here: arguments, exits and everything else that users see (`python/logserv/`); sockets and threads
 //! (`logserv-client`). What it offers is described in `python/logserv/_native.pyi`.
 
+mod caller;
 mod clock;
 mod cut;
 mod encode;
+mod extra;
+mod factory;
+mod fast;
 mod gather;
+mod glance;
+mod handle;
+mod logger;
+mod moment;
 mod names;
 mod originals;
+mod reach;
 mod render;
+mod role;
 mod sender;
 mod sessions;
 mod specification;
+mod surroundings;
 mod sys;
+mod tags;
 mod text;
 mod values;
 mod watch;
+mod world;
 
 use pyo3::prelude::*;
 
 /// Encodes log records and hands them to the sender thread of their file's session. Private: see `logserv.client`.
 #[pymodule(gil_used = true)]
 mod _native {
+    #[pymodule_export]
+    use crate::factory::log_record;
+    #[pymodule_export]
+    use crate::logger::{adopt_loggers, knows_this_logging};
+    #[pymodule_export]
+    use crate::handle::{adopt_handlers, set_direct};
     #[pymodule_export]
     use crate::sender::{Sender, begin_exit, encode, flush_all, shutdown};
     use pyo3::exceptions::PyImportError;

@@ -42,7 +42,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn attribute(owner: &Bound<'_, PyAny>, name: &str) -> Self {
+    pub(crate) fn attribute(owner: &Bound<'_, PyAny>, name: &str) -> Self {
         let name = PyString::intern(owner.py(), name);
         Part {
             original: owner.getattr(&name).ok().map(Bound::unbind),
@@ -51,7 +51,7 @@ impl Part {
     }
 
     /// A function, if it was written in the module of these globals and under this name.
-    fn method(owner: &Bound<'_, PyAny>, name: &str, globals: &Bound<'_, PyDict>) -> Self {
+    pub(crate) fn method(owner: &Bound<'_, PyAny>, name: &str, globals: &Bound<'_, PyDict>) -> Self {
         let mut part = Self::attribute(owner, name);
         part.original.take_if(|method| {
             let method = method.bind(owner.py());
@@ -130,6 +130,12 @@ pub(crate) struct Originals {
     pub(crate) gmtime: Py<PyAny>,
     /// `time.strftime`.
     pub(crate) strftime: Part,
+    /// The same as an object.
+    pub(crate) strftime_function: Py<PyAny>,
+    /// What the module `time` holds.
+    pub(crate) time_dict: Py<PyDict>,
+    /// What the module `logging` holds.
+    pub(crate) logging_dict: Py<PyDict>,
     /// `logging.Handler.format`.
     pub(crate) handler_format: Part,
     /// `logging.Formatter`.
@@ -191,6 +197,9 @@ impl Originals {
             localtime: time.getattr("localtime")?.unbind(),
             gmtime: time.getattr("gmtime")?.unbind(),
             strftime: Part::attribute(&time, "strftime"),
+            strftime_function: time.getattr("strftime")?.unbind(),
+            time_dict: time.dict().unbind(),
+            logging_dict: globals.clone().unbind(),
             handler_format: Part::method(&logging.getattr("Handler")?, "format", &globals),
             formatter,
             styles: [

@@ -14,9 +14,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
+use crate::glance::Glance;
 use crate::originals::Originals;
 use crate::sessions::Member;
 use crate::specification::describe;
+use crate::sys::interpreter::peek;
 use crate::watch::{Observation, Snapshot, formatter_of};
 use crate::{render, sessions};
 
@@ -33,11 +35,19 @@ pub(crate) struct Sender {
     patience: Option<Duration>,
     /// The lowest level that this handler has had announced.
     announced_level: AtomicI32,
-    known: Mutex<Option<(Snapshot, Arc<Plan>)>>,
+    known: Mutex<Option<Known>>,
     buffer: Mutex<Vec<u8>>,
     reports_trouble: AtomicBool,
     records_cut: AtomicU64,
     records_rendered: AtomicU64,
+}
+
+/// What was found out about the handler's formatter, and how to see that it still holds.
+#[derive(Debug)]
+struct Known {
+    snapshot: Snapshot,
+    glance: Option<Glance>,
+    plan: Arc<Plan>,
 }
 
 #[pymethods]
@@ -126,42 +136,7 @@ impl Sender {
         handler: &Bound<'_, PyAny>,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<(String, String)>> {
-        let originals = Originals::get(py)?;
-        self.mirror_raise_exceptions(py, originals)?;
-        let plan = self.plan(handler, originals);
-        let mut bytes = self
-            .buffer
-            .try_lock()
-            .map_or_else(|_| Vec::new(), |mut buffer| std::mem::take(&mut *buffer));
-        bytes.clear();
-        let job = Job {
-            originals,
-            handler,
-            record,
-            record_max: self.record_max,
-        };
-        if job.encode(&plan, &mut bytes)? {
-            self.records_cut.fetch_add(1, Ordering::Relaxed); // a number to look at; it orders nothing
-        }
-        if bytes.get(5) == Some(&2) {
-            self.records_rendered.fetch_add(1, Ordering::Relaxed); // likewise
-        }
-        self.announce_level(handler, &bytes);
-        // What becomes of the record is counted and told by the session.
-        match self.patience {
-            None => drop(self.session.push_or_drop(&bytes)),
-            Some(patience) => {
-                if self.session.push(&bytes) == Push::Full {
-                    let _ = py.detach(|| self.session.push_within(&bytes, patience));
-                }
-            }
-        }
-        if bytes.capacity() <= BUFFER_KEPT_LEN
-            && let Ok(mut buffer) = self.buffer.try_lock()
-        {
-            *buffer = bytes;
-        }
-        Ok(self.take_refusal())
+        self.send(py, handler, record)
     }
 
     fn announce(&self, py: Python<'_>, handler: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -169,7 +144,7 @@ impl Sender {
         Ok(matches!(*plan, Plan::Server(_)))
     }
 
-    fn take_refusal(&self) -> Option<(String, String)> {
+    pub(crate) fn take_refusal(&self) -> Option<(String, String)> {
         self.session
             .take_refusal()
             .map(|refusal| (refusal.expected, refusal.received))
@@ -216,29 +191,110 @@ impl Sender {
 }
 
 impl Sender {
+    /// Encodes the record and hands it to the session. Returns a refusal that nobody has been told yet.
+    ///
+    /// # Errors
+    /// What rendering the record in Python raises.
+    pub(crate) fn send(
+        &self,
+        py: Python<'_>,
+        handler: &Bound<'_, PyAny>,
+        record: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<(String, String)>> {
+        let originals = Originals::get(py)?;
+        self.mirror_raise_exceptions(py, originals)?;
+        let plan = self.plan(handler, originals);
+        let mut bytes = self.take_buffer();
+        let job = Job {
+            originals,
+            handler,
+            record,
+            record_max: self.record_max,
+        };
+        let was_cut = job.encode(&plan, &mut bytes)?;
+        self.count(was_cut, &bytes);
+        self.announce_level(handler, &bytes);
+        self.push(py, bytes);
+        Ok(self.take_refusal())
+    }
+
+    /// The buffer, empty, or another one where it is in use.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        let mut bytes = self
+            .buffer
+            .try_lock()
+            .map_or_else(|_| Vec::new(), |mut buffer| std::mem::take(&mut *buffer));
+        bytes.clear();
+        bytes
+    }
+
+    /// Counts an encoded record among those of this handler.
+    pub(crate) fn count(&self, was_cut: bool, bytes: &[u8]) {
+        if was_cut {
+            self.records_cut.fetch_add(1, Ordering::Relaxed); // a number to look at; it orders nothing
+        }
+        if bytes.get(5) == Some(&2) {
+            self.records_rendered.fetch_add(1, Ordering::Relaxed); // likewise
+        }
+    }
+
+    /// Hands an encoded record to the session, which counts and tells what becomes of it, and keeps the buffer. Waits where
+    /// there is no space, without the GIL.
+    pub(crate) fn push(&self, py: Python<'_>, bytes: Vec<u8>) {
+        match self.patience {
+            None => drop(self.session.push_or_drop(&bytes)),
+            Some(patience) => {
+                if self.session.push(&bytes) == Push::Full {
+                    let _ = py.detach(|| self.session.push_within(&bytes, patience));
+                }
+            }
+        }
+        if bytes.capacity() <= BUFFER_KEPT_LEN
+            && let Ok(mut buffer) = self.buffer.try_lock()
+        {
+            *buffer = bytes;
+        }
+    }
+
+    /// The longest encoded record in bytes.
+    pub(crate) fn record_max(&self) -> usize {
+        self.record_max
+    }
+
     /// Who renders the lines of `handler`, found anew whenever anything that it depends on has changed.
-    fn plan(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
+    pub(crate) fn plan(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
+        if let Ok(known) = self.known.try_lock()
+            && let Some(known) = &*known
+            && let Some(glance) = &known.glance
+            && glance.holds_for(handler, originals)
+        {
+            return Arc::clone(&known.plan);
+        }
         // What cannot be looked at raises again where Python renders the record, and is handled there.
         let Ok(Some(seen)) = Observation::take(handler, originals) else {
             return Arc::new(Plan::Python);
         };
         if let Ok(known) = self.known.try_lock()
-            && let Some((snapshot, plan)) = &*known
-            && snapshot.matches(&seen)
+            && let Some(known) = &*known
+            && known.snapshot.matches(&seen)
         {
-            return Arc::clone(plan);
+            return Arc::clone(&known.plan);
         }
         let plan = Arc::new(make_plan(handler, originals, |json| {
             self.session.formatter_id(json)
         }));
-        let fresh = (seen.into_snapshot(), Arc::clone(&plan));
+        let fresh = Known {
+            snapshot: seen.into_snapshot(),
+            glance: Glance::take(handler, &plan, originals),
+            plan: Arc::clone(&plan),
+        };
         let stale = self.known.try_lock().map(|mut known| known.replace(fresh));
         drop(stale); // may run finalizers, so not under the lock
         plan
     }
 
     /// Announces the handler's level anew where a record is below the one announced: it must have been lowered since.
-    fn announce_level(&self, handler: &Bound<'_, PyAny>, record: &[u8]) {
+    pub(crate) fn announce_level(&self, handler: &Bound<'_, PyAny>, record: &[u8]) {
         let level = record
             .get(LEVEL_AT)
             .and_then(|bytes| bytes.try_into().ok())
@@ -254,12 +310,9 @@ impl Sender {
         self.member.lower_level(level);
     }
 
-    fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
-        let raises = originals
-            .logging
-            .bind(py)
-            .getattr(pyo3::intern!(py, "raiseExceptions"))?
-            .is_truthy()?;
+    pub(crate) fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
+        let raises = peek(originals.logging_dict.bind(py), pyo3::intern!(py, "raiseExceptions"))
+            .map_or(Ok(false), |raises| raises.to_owned().is_truthy())?;
         if self.reports_trouble.swap(raises, Ordering::Relaxed) != raises {
             self.session.report_trouble(raises);
         }

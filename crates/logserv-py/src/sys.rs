@@ -2,11 +2,13 @@
 //! Asks Python which interpreter runs.
 //!
 //! In: seconds since 1970. Out: seconds east of UTC; whether `LC_TIME` has the names of the C locale.
-//! The only room of `unsafe` in this crate. Nothing here changes the process.
+//! A room of `unsafe`; the other one is `sys/interpreter.rs`. Nothing here changes the process.
 #![expect(
     unsafe_code,
     reason = "localtime_r, setlocale, pthread_atfork and the zone globals of glibc have no safe face, nor has PyInterpreterState_GetID"
 )]
+
+pub(crate) mod interpreter;
 
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::ptr;
@@ -72,6 +74,13 @@ pub(crate) fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_ch
     // SAFETY: functions of this library, which Python never unloads; what they do is safe Rust. Without memory for the
     // entry a fork is as safe as it would be without us.
     let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// The number of the thread that runs, as `threading.get_ident` gives it.
+#[inline]
+pub(crate) fn thread_id() -> u64 {
+    // SAFETY: has no conditions.
+    unsafe { libc::pthread_self() }
 }
 
 /// Whether the caller runs in the process's first interpreter, of which there is always one.

@@ -38,6 +38,21 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// The process's id, without a system call but the first time.
+#[must_use]
+pub fn process_id() -> u32 {
+    /// The id, and in the upper half one more than the generation that it is of.
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let generation = (generation() + 1) << 32;
+    let known = KNOWN.load(Ordering::Relaxed); // one word, which is right or of another generation
+    if known & !u64::from(u32::MAX) == generation {
+        return known as u32; // its lower half
+    }
+    let id = std::process::id();
+    KNOWN.store(generation | u64::from(id), Ordering::Relaxed);
+    id
+}
+
 fn mark() -> Option<&'static AtomicU8> {
     // Acquire: pairs with the release in `make_mark`.
     let mark = MARK.load(Ordering::Acquire);

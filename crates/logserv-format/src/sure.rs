@@ -1,0 +1,110 @@
+//! Formats of which it is clear once and for all that the server's line is Python's, for every ordinary record: those
+//! that all but everybody uses. A producer then need not try each record.
+//!
+//! In: the pieces of a format, once. Out: [`Sure`], and for each record a few comparisons. A "no" only means: try.
+
+use logserv_wire::record::Record;
+
+use crate::attribute::Names;
+use crate::clock::TimePlan;
+use crate::limits::{CREATED_MAX_S, LINE_LEN_MAX};
+use crate::percent::{Conversion, Kind};
+use crate::piece::Piece;
+use crate::repr::Text;
+
+/// What such a format asks of a record.
+#[derive(Debug, Default)]
+pub(crate) struct Sure {
+    needs_thread: bool,
+    needs_process: bool,
+    needs_time: bool,
+    needs_offset: bool,
+    /// Bytes of the line beyond the record's texts, at most.
+    fixed_len: usize,
+    /// How often one of the texts may be in the line.
+    fields: usize,
+}
+
+/// Longest text of a number, of `None`, of a usual time.
+const SHORT_LEN: usize = 400;
+
+impl Sure {
+    /// `None`: every record has to be tried.
+    pub(crate) fn of(pieces: &[Piece], names: &Names, time: Option<&TimePlan>, times_len_max: usize) -> Option<Self> {
+        let mut sure = Self {
+            fixed_len: times_len_max,
+            fields: 2, // exception and stack
+            ..Self::default()
+        };
+        if let Some(time) = time {
+            sure.needs_time = true;
+            sure.needs_offset = time.needs_offset();
+            if !time.is_sure() {
+                return None;
+            }
+        }
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) => sure.fixed_len += text.len(),
+                Piece::Plain(id) => sure.see(names.text(*id)?, None)?,
+                Piece::Percent(id, conversion) => sure.see(names.text(*id)?, Some(conversion))?,
+                Piece::Brace(_) => return None,
+            }
+        }
+        Some(sure)
+    }
+
+    /// One field; without a conversion it is the value's `str`.
+    fn see(&mut self, name: &str, conversion: Option<&Conversion>) -> Option<()> {
+        let kind = conversion.map_or(Kind::Text(Text::Str), |conversion| conversion.kind);
+        let is_text = kind == Kind::Text(Text::Str);
+        match name {
+            "name" | "message" | "levelname" | "pathname" | "filename" | "module" | "funcName" | "threadName"
+            | "processName" | "taskName" | "asctime"
+                if is_text => {}
+            "levelno" | "lineno" if is_text || kind == Kind::Decimal => {}
+            "thread" if is_text || kind == Kind::Decimal => self.needs_thread = true,
+            "process" if is_text || kind == Kind::Decimal => self.needs_process = true,
+            _ => return None,
+        }
+        self.fields += 1;
+        if let Some(conversion) = conversion {
+            let len = conversion.width.max(conversion.precision.unwrap_or_default());
+            self.fixed_len += 4 * len; // a character has at most so many bytes
+        }
+        self.fixed_len += SHORT_LEN;
+        Some(())
+    }
+
+    /// Whether this record's line is certain to be Python's.
+    pub(crate) fn covers(&self, record: &Record<'_>) -> bool {
+        !record.has_attributes()
+            && (!self.needs_thread || record.thread.is_some())
+            && (!self.needs_process || record.process.is_some())
+            && (!self.needs_time || (0.0..CREATED_MAX_S).contains(&record.created) && (0.0..1e3).contains(&record.msecs))
+            && (!self.needs_offset || record.utc_offset_s.is_some())
+            && self.texts_len(record).saturating_mul(self.fields) <= LINE_LEN_MAX - self.fixed_len.min(LINE_LEN_MAX)
+    }
+
+    fn texts_len(&self, record: &Record<'_>) -> usize {
+        [
+            record.name,
+            record.message,
+            record.level_name,
+            record.path_name,
+            record.file_name,
+            record.module,
+            record.func_name,
+            record.thread_name,
+            record.process_name,
+            record.task_name,
+            record.exc_text,
+            record.stack_info,
+        ]
+        .into_iter()
+        .flatten()
+        .map(str::len)
+        .max()
+        .unwrap_or_default()
+    }
+}

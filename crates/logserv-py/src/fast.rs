@@ -1,0 +1,286 @@
+//! A logger's call without a `LogRecord`: from the arguments straight to the rings of the handlers that it reaches.
+//!
+//! In: a logger of ours, a level, the arguments. Out: records in sessions; or [`Outcome::Ordinary`], and nothing done:
+//! then the library's own method does all of it. Everything that could make a difference is looked at in every call:
+//! nothing is remembered but what classes and code objects are like.
+//! Not here: how the call begins (`logger.rs`), which handlers there are (`reach.rs`).
+
+use logserv_wire::record::{Record, RecordKind};
+use pyo3::exceptions::{PyException, PyRecursionError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::{Borrowed, intern};
+
+use crate::caller::{self, Caller};
+use crate::encode::{Compiled, LongTexts, Plan, write};
+use crate::extra::{self, Extra};
+use crate::gather::Gathered;
+use crate::handle::report;
+use crate::moment::Moment;
+use crate::names::Standard;
+use crate::originals::Originals;
+use crate::reach::Target;
+use crate::sys::interpreter::percent;
+use crate::text::Text;
+use crate::world::World;
+use crate::{clock, surroundings};
+
+/// What came of the attempt.
+pub(crate) enum Outcome {
+    /// The record is where it belongs.
+    Done,
+    /// Nothing has been done.
+    Ordinary,
+}
+
+/// One call of a logger, of which is known that it is enabled and whom it reaches.
+pub(crate) struct Call<'a, 'py> {
+    pub(crate) py: Python<'py>,
+    pub(crate) world: &'static World,
+    pub(crate) logger: &'a Bound<'py, PyAny>,
+    /// The logger's attributes.
+    pub(crate) dict: &'a Bound<'py, PyDict>,
+    pub(crate) level: Bound<'py, PyAny>,
+    pub(crate) level_no: i32,
+    pub(crate) msg: Borrowed<'a, 'py, PyAny>,
+    pub(crate) args: Bound<'py, PyTuple>,
+    pub(crate) extra: Extra<'py>,
+}
+
+impl<'py> Call<'_, 'py> {
+    /// Sends the record to all `targets`.
+    ///
+    /// # Errors
+    /// What the application's own code raises that must come out of the call: a `RecursionError`, or what is no `Exception`.
+    pub(crate) fn run(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
+        let py = self.py;
+        let originals = Originals::get(py)?;
+        let mut plans = Vec::with_capacity(targets.len());
+        let mut needs = 0;
+        for target in targets {
+            let plan = target.sender.get().plan(&target.handler, originals);
+            let Plan::Server(compiled) = &*plan else {
+                return Ok(Outcome::Ordinary);
+            };
+            if compiled.needs.has(Standard::ExcInfo)
+                || compiled.needs.has(Standard::ExcText)
+                || compiled.needs.has(Standard::Msg)
+                || compiled.needs.has(Standard::Args)
+                || compiled.formatter.is_json() && !self.suits_json()
+            {
+                return Ok(Outcome::Ordinary);
+            }
+            needs |= compiled.needs.standard;
+            plans.push(plan);
+        }
+        let is_simple = self.args.is_empty() && self.msg.is_exact_instance_of::<PyString>()
+            || self.args.iter_borrowed().all(|value| is_simple(&value));
+        // User code is to run as often as it would.
+        if targets.len() > 1 && (!is_simple || self.extra.exc_info.is_some()) {
+            return Ok(Outcome::Ordinary);
+        }
+        let moment = Moment::now(self.world.start);
+        let Some(caller) = caller::find(py, &self.world.source, self.extra.stacklevel) else {
+            return Ok(Outcome::Ordinary);
+        };
+        let Some(mut gathered) = self.gather(needs, moment, &caller)? else {
+            return Ok(Outcome::Ordinary);
+        };
+        let is_own = |name: &str| plans.iter().any(|plan| shows(plan, name));
+        if !extra::put(&self.extra, &mut gathered, is_own) {
+            return Ok(Outcome::Ordinary);
+        }
+        let message = match self.message() {
+            Ok(message) => message,
+            Err(_) if is_simple => return Ok(Outcome::Ordinary), // raises again, and nobody has noticed
+            Err(error) if error.is_instance_of::<PyRecursionError>(py) || !error.is_instance_of::<PyException>(py) => {
+                return Err(error);
+            }
+            Err(error) => {
+                for target in targets {
+                    let record = self.record(&caller)?;
+                    report(&target.handler, &record, Err(error.clone_ref(py)))?;
+                }
+                return Ok(Outcome::Done);
+            }
+        };
+        let Some(message) = Text::exact(&message).filter(|text| !text.is_escaped()) else {
+            return Ok(Outcome::Ordinary);
+        };
+        let mut long = LongTexts {
+            message: Some(message),
+            ..LongTexts::default()
+        };
+        for (target, plan) in targets.iter().zip(&plans) {
+            let Plan::Server(compiled) = &**plan else { continue };
+            if let Some(exc_info) = &self.extra.exc_info {
+                match self.traceback(target, exc_info, compiled) {
+                    Ok(Some(text)) => long.exc_text = Some(text),
+                    Ok(None) => return Ok(Outcome::Ordinary),
+                    Err(error) => {
+                        let record = self.record(&caller)?;
+                        report(&target.handler, &record, Err(error))?;
+                        continue;
+                    }
+                }
+            }
+            let sender = target.sender.get();
+            sender.mirror_raise_exceptions(py, originals)?;
+            let mut bytes = sender.take_buffer();
+            let head = Record {
+                kind: RecordKind::Fields,
+                formatter: compiled.id,
+                ..gathered.numbers.clone()
+            };
+            let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
+            let Some(was_cut) = write(sender.record_max(), head, &gathered, &long, is_supported, &mut bytes) else {
+                if plans.len() == 1 {
+                    return Ok(Outcome::Ordinary);
+                }
+                let record = self.record(&caller)?;
+                report(&target.handler, &record, sender.send(py, &target.handler, &record))?;
+                continue;
+            };
+            sender.count(was_cut, &bytes);
+            sender.announce_level(&target.handler, &bytes);
+            sender.push(py, bytes);
+            if let Some(refusal) = sender.take_refusal() {
+                let record = self.record(&caller)?;
+                report(&target.handler, &record, Ok(Some(refusal)))?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Whether a line of JSON needs no more of this record than there is here.
+    fn suits_json(&self) -> bool {
+        self.extra.exc_info.is_none() && self.msg.is_exact_instance_of::<PyString>()
+    }
+
+    /// What the formatters show, and what the server needs; `None`: something is unusual.
+    fn gather(&self, needs: u32, moment: Moment, caller: &Caller) -> PyResult<Option<Gathered<'py>>> {
+        let py = self.py;
+        let has = |standard: Standard| needs & standard.bit() != 0;
+        let mut gathered = Gathered::of_attributes(extra::ATTRIBUTES_MAX);
+        let numbers = &mut gathered.numbers;
+        numbers.level_no = self.level_no;
+        numbers.created = moment.created;
+        numbers.msecs = moment.msecs;
+        numbers.relative_created = moment.relative_created;
+        numbers.line_no = caller.line_no;
+        numbers.utc_offset_s = clock::utc_offset_s(moment.created);
+        numbers.thread = Some(surroundings::thread());
+        numbers.process = Some(logserv_client::process_id());
+        let text = |object: &Bound<'py, PyAny>| Text::exact(object).filter(|text| !text.is_escaped());
+        macro_rules! put {
+            ($standard:ident, $place:ident, $object:expr) => {
+                if has(Standard::$standard) {
+                    let Some(text) = text(&$object) else { return Ok(None) };
+                    gathered.$place = Some(text);
+                }
+            };
+        }
+        put!(Name, name, {
+            let Some(name) = crate::sys::interpreter::peek(self.dict, intern!(py, "name")) else {
+                return Ok(None);
+            };
+            name.to_owned()
+        });
+        put!(LevelName, level_name, {
+            let logging = Originals::get(py)?.logging_dict.bind(py);
+            let Some(name) = surroundings::level_name(logging, &self.level) else {
+                return Ok(None);
+            };
+            name.into_any()
+        });
+        put!(PathName, path_name, caller.site.path_name.bind(py).as_any());
+        put!(FileName, file_name, caller.site.file_name.bind(py).as_any());
+        put!(Module, module, caller.site.module.bind(py).as_any());
+        put!(FuncName, func_name, caller.site.func_name.bind(py).as_any());
+        put!(ThreadName, thread_name, surroundings::thread_name(py, self.world)?);
+        put!(ProcessName, process_name, surroundings::process_name(py, self.world));
+        if has(Standard::TaskName)
+            && self.world.has_task_name
+            && let Some(name) = surroundings::task_name(py, self.world)
+        {
+            let Some(text) = text(&name) else { return Ok(None) };
+            gathered.task_name = Some(text);
+        }
+        Ok(Some(gathered))
+    }
+
+    /// `record.getMessage()`.
+    fn message(&self) -> PyResult<Bound<'py, PyAny>> {
+        let msg = self.msg.to_owned();
+        let msg = if msg.is_exact_instance_of::<PyString>() {
+            msg.cast_into::<PyString>()?
+        } else {
+            msg.str()?
+        };
+        match self.args.len() {
+            0 => Ok(msg.into_any()),
+            1 => {
+                let only = self.args.get_item(0)?;
+                if !is_simple(&only) && is_mapping(&only)? {
+                    return percent(&msg, &only);
+                }
+                percent(&msg, self.args.as_any())
+            }
+            _ => percent(&msg, self.args.as_any()),
+        }
+    }
+
+    /// The text of the exception; `None`: it is no ordinary `str`.
+    fn traceback(
+        &self,
+        target: &Target<'py>,
+        exc_info: &Bound<'py, PyTuple>,
+        compiled: &Compiled,
+    ) -> PyResult<Option<Text<'py>>> {
+        let _ = compiled;
+        let formatter = crate::watch::formatter_of(&target.handler, Originals::get(self.py)?)?;
+        let text = formatter.call_method1(intern!(self.py, "formatException"), (exc_info,))?;
+        Ok(Text::exact(&text).filter(|text| !text.is_escaped() && !text.as_str().is_empty()))
+    }
+
+    /// The record that the library would have made, for whoever has to see one.
+    fn record(&self, caller: &Caller) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        let none = py.None();
+        let exc_info = self.extra.exc_info.as_ref().map_or(none.bind(py), |info| info.as_any());
+        let extra = self.extra.dict.as_ref().map_or(none.bind(py), |extra| extra.as_any());
+        self.logger.call_method1(
+            intern!(py, "makeRecord"),
+            (
+                self.logger.getattr(intern!(py, "name"))?,
+                &self.level,
+                caller.site.path_name.bind(py),
+                caller.line_no,
+                self.msg,
+                &self.args,
+                exc_info,
+                caller.site.func_name.bind(py),
+                extra,
+            ),
+        )
+    }
+}
+
+/// Whether making a text of this runs no code of the application.
+fn is_simple(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_none()
+        || value.is_exact_instance_of::<PyBool>()
+}
+
+/// What makes `LogRecord` take the only argument for all of them: a mapping that is not empty.
+fn is_mapping(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(value.cast::<pyo3::types::PyMapping>().is_ok() && value.is_truthy()?)
+}
+
+/// Whether the lines of this plan show an attribute of this name.
+fn shows(plan: &Plan, name: &str) -> bool {
+    matches!(plan, Plan::Server(compiled) if compiled.formatter.shows_attribute(name))
+}

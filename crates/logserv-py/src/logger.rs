@@ -1,0 +1,264 @@
+//! The native methods of `logserv.Logger`: `debug` to `critical`, `exception` and `log`.
+//!
+//! In: a logger and the arguments of a call. Out: nothing where the logger is not enabled, else the record on its way by
+//! `fast.rs`, or by the library's own method, which then does all of it, and finds the caller where it would have.
+
+use std::ffi::CStr;
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyTuple, PyType};
+use pyo3::{Borrowed, intern};
+
+use crate::extra::Extra;
+use crate::fast::{Call, Outcome};
+use crate::handle::is_direct;
+use crate::originals::Originals;
+use crate::reach::{self, Reach};
+use crate::role::{self, has_none, roles};
+use crate::sys::interpreter::{Arguments, Entry, entry, instance_dict, method, peek, peek_any};
+use crate::world::World;
+
+/// One of the methods.
+#[derive(Debug, Clone, Copy)]
+struct Method {
+    name: &'static str,
+    /// `None`: the first argument.
+    level: Option<i32>,
+    is_exception: bool,
+}
+
+impl Method {
+    const fn of(name: &'static str, level: i32) -> Self {
+        Self {
+            name,
+            level: Some(level),
+            is_exception: false,
+        }
+    }
+}
+
+const DEBUG: Method = Method::of("debug", 10);
+const INFO: Method = Method::of("info", 20);
+const WARNING: Method = Method::of("warning", 30);
+const ERROR: Method = Method::of("error", 40);
+const CRITICAL: Method = Method::of("critical", 50);
+const EXCEPTION: Method = Method {
+    is_exception: true,
+    ..Method::of("exception", 40)
+};
+const LOG: Method = Method {
+    name: "log",
+    level: None,
+    is_exception: false,
+};
+
+macro_rules! methods {
+    ($($entry:ident $body:ident $method:ident),* $(,)?) => {
+        $(
+            fn $body<'py>(logger: Borrowed<'_, 'py, PyAny>, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+                log(&logger, $method, arguments)
+            }
+            entry!($entry, $body);
+        )*
+    };
+}
+methods! {
+    debug_entry debug DEBUG,
+    info_entry info INFO,
+    warning_entry warning WARNING,
+    error_entry error ERROR,
+    critical_entry critical CRITICAL,
+    exception_entry exception EXCEPTION,
+    log_entry log_at LOG,
+}
+
+/// Name, name for C, documentation with the signature, function.
+const METHODS: &[(&str, &CStr, &CStr, Entry)] = &[
+    ("debug", c"debug", c"debug($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.debug`.", debug_entry),
+    ("info", c"info", c"info($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.info`.", info_entry),
+    ("warning", c"warning", c"warning($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.warning`.", warning_entry),
+    ("error", c"error", c"error($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.error`.", error_entry),
+    ("critical", c"critical", c"critical($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.critical`.", critical_entry),
+    ("exception", c"exception", c"exception($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.exception`.", exception_entry),
+    ("log", c"log", c"log($self, level, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.log`.", log_entry),
+];
+
+/// Gives a subclass of `logging.Logger` its native methods, and remembers what it is like.
+///
+/// # Errors
+/// What Python raises.
+#[pyfunction]
+pub(crate) fn adopt_loggers(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    for (name, definition, documentation, entry) in METHODS {
+        class.setattr(*name, method(class, definition, documentation, *entry)?)?;
+    }
+    role::adopt_loggers(class, Originals::get(py)?)?;
+    let _ = World::get(py); // as it is now
+    Ok(())
+}
+
+/// Whether the world is as the native methods need it, beside what each call looks at.
+#[pyfunction]
+pub(crate) fn knows_this_logging(py: Python<'_>) -> bool {
+    World::get(py).is_some()
+}
+
+#[inline]
+fn log<'py>(
+    logger: &Bound<'py, PyAny>,
+    method: Method,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = logger.py();
+    match attempt(logger, method, &arguments)? {
+        Outcome::Done => Ok(py.None().into_bound(py)),
+        Outcome::Ordinary => ordinary(logger, method, &arguments),
+    }
+}
+
+/// The library's own method.
+#[cold]
+fn ordinary<'py>(
+    logger: &Bound<'py, PyAny>,
+    method: Method,
+    arguments: &Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = logger.py();
+    let class = Originals::get(py)?.logging.bind(py).getattr(intern!(py, "Logger"))?;
+    let mut all = vec![logger.clone()];
+    all.extend((0..arguments.len()).filter_map(|place| Some(arguments.get(place)?.to_owned())));
+    class
+        .getattr(method.name)?
+        .call(PyTuple::new(py, all)?, arguments.keyword_dict()?.as_ref())
+}
+
+/// What needs no record.
+#[inline]
+fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Arguments<'_, 'py>) -> PyResult<Outcome> {
+    let py = logger.py();
+    let before = usize::from(method.level.is_none());
+    let Some(msg) = arguments.get(before) else {
+        return Ok(Outcome::Ordinary);
+    };
+    let Some((level_no, level)) = level_of(py, method, arguments) else {
+        return Ok(Outcome::Ordinary);
+    };
+    let (Some(role), Some(world)) = (role::logger(py), World::get(py)) else {
+        return Ok(Outcome::Ordinary);
+    };
+    if !role.fits(&logger.get_type()) {
+        return Ok(Outcome::Ordinary);
+    }
+    let Some(dict) = instance_dict(logger) else {
+        return Ok(Outcome::Ordinary);
+    };
+    match is_enabled(&dict, &level) {
+        Some(true) => {}
+        Some(false) => return Ok(Outcome::Done),
+        None => return Ok(Outcome::Ordinary),
+    }
+    let Some(roles) = roles(py) else {
+        return Ok(Outcome::Ordinary);
+    };
+    if !is_direct() || !world.is_unchanged(py) || !world.makes_plain_records(py) {
+        return Ok(Outcome::Ordinary);
+    }
+    let Reach::Ours(targets) = reach::of(&dict, level_no, roles) else {
+        return Ok(Outcome::Ordinary);
+    };
+    let Some(extra) = Extra::of(arguments, method.is_exception, py) else {
+        return Ok(Outcome::Ordinary);
+    };
+    if targets.is_empty() && extra.dict.is_none() {
+        return Ok(Outcome::Done);
+    }
+    Call {
+        py,
+        world,
+        logger,
+        dict: &dict,
+        level,
+        level_no,
+        msg,
+        args: arguments.tuple_from(before + 1)?,
+        extra,
+    }
+    .run(&targets)
+}
+
+/// The level of a call, also as an object; `None`: it is no plain number.
+#[inline]
+fn level_of<'py>(py: Python<'py>, method: Method, arguments: &Arguments<'_, 'py>) -> Option<(i32, Bound<'py, PyAny>)> {
+    if let Some(level) = method.level {
+        return Some((level, constant(py, level)));
+    }
+    let level = arguments.get(0)?.to_owned();
+    let number = level.cast_exact::<PyInt>().ok()?.extract().ok()?;
+    Some((number, level))
+}
+
+/// The number as an object that is made once.
+#[inline]
+fn constant(py: Python<'_>, level: i32) -> Bound<'_, PyAny> {
+    static LEVELS: PyOnceLock<[Py<PyInt>; 6]> = PyOnceLock::new();
+    let levels = LEVELS.get_or_init(py, || [0, 10, 20, 30, 40, 50].map(|level| PyInt::new(py, level).unbind()));
+    let place = usize::try_from(level / 10).unwrap_or_default();
+    levels
+        .get(place)
+        .map_or_else(|| PyInt::new(py, level), |level| level.bind(py).clone())
+        .into_any()
+}
+
+/// `isEnabledFor(level)` of a logger that has nothing of its own in the way; `None`: the library has to say.
+#[inline]
+fn is_enabled<'py>(dict: &Bound<'py, PyDict>, level: &Bound<'py, PyAny>) -> Option<bool> {
+    /// What a logger has by itself.
+    const ATTRIBUTES: usize = 8;
+    let py = dict.py();
+    let mut usual = 0;
+    if !peek(dict, intern!(py, "disabled"))?.is(PyBool::new(py, false)) {
+        return None;
+    }
+    let cache = peek(dict, intern!(py, "_cache"))?;
+    let cache = cache.cast_exact::<PyDict>().ok()?.to_owned();
+    let filters = peek(dict, intern!(py, "filters"))?;
+    if !filters.cast_exact::<PyList>().ok()?.is_empty() {
+        return None;
+    }
+    if dict.len() == ATTRIBUTES {
+        let names = [
+            intern!(py, "name"),
+            intern!(py, "level"),
+            intern!(py, "parent"),
+            intern!(py, "propagate"),
+            intern!(py, "handlers"),
+        ];
+        usual = 3 + names.iter().filter(|name| peek(dict, name).is_some()).count();
+    }
+    if usual != ATTRIBUTES {
+        let overrides = [
+            intern!(py, "isEnabledFor"),
+            intern!(py, "_log"),
+            intern!(py, "findCaller"),
+            intern!(py, "makeRecord"),
+            intern!(py, "handle"),
+            intern!(py, "filter"),
+            intern!(py, "callHandlers"),
+            intern!(py, "getEffectiveLevel"),
+            intern!(py, "error"),
+        ];
+        if !has_none(dict, &overrides) {
+            return None;
+        }
+    }
+    let is_enabled = peek_any(&cache, level)?;
+    if is_enabled.is(PyBool::new(py, true)) {
+        Some(true)
+    } else if is_enabled.is(PyBool::new(py, false)) {
+        Some(false)
+    } else {
+        None
+    }
+}

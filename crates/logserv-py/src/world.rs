@@ -1,0 +1,161 @@
+//! What `logging` and the modules it asks hold, of all that a record depends on beside its logger and its handlers.
+//!
+//! In: their dictionaries. Out: whether all is as it was when somebody first asked, and as the standard library has it:
+//! clock, threads, processes, `_srcfile`, the flags `logThreads` and the like, the record factory.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyCFunction, PyDict, PyFloat, PyInt, PyString};
+
+use crate::originals::{Originals, Part};
+use crate::role;
+use crate::sys::interpreter::{holds, peek};
+
+/// See the file's head.
+pub(crate) struct World {
+    /// Whose name is to be which object.
+    things: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+    /// `logging.LogRecord`, and ours.
+    factories: [Py<PyAny>; 2],
+    record: Py<PyAny>,
+    logging: Py<PyDict>,
+    /// `threading._active`: the threads by their identity.
+    pub(crate) threads: Py<PyDict>,
+    /// `sys.modules`.
+    pub(crate) modules: Py<PyDict>,
+    /// `logging._srcfile`.
+    pub(crate) source: String,
+    /// `logging._startTime`.
+    pub(crate) start: Start,
+    /// Whether records have a `taskName` (3.12).
+    pub(crate) has_task_name: bool,
+}
+
+/// Since when `relativeCreated` counts: in seconds before Python 3.13, in nanoseconds from then on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start {
+    Seconds(f64),
+    Nanoseconds(i64),
+}
+
+static WORLD: PyOnceLock<Option<World>> = PyOnceLock::new();
+
+impl World {
+    /// The world of this interpreter as it was at the first call; `None`: it was another one than the standard library's
+    /// already.
+    pub(crate) fn get(py: Python<'_>) -> Option<&'static World> {
+        WORLD.get_or_init(py, || Self::take(py).ok().flatten()).as_ref()
+    }
+
+    fn take(py: Python<'_>) -> PyResult<Option<Self>> {
+        let originals = Originals::get(py)?;
+        let logging = originals.logging.bind(py);
+        let (os, sys) = (py.import("os")?, py.import("sys")?);
+        let (time, threading) = (py.import("time")?, py.import("threading")?);
+        let version = py.version_info();
+        let (is_3_12, is_3_13) = (version >= (3, 12), version >= (3, 13));
+        let mut things = Vec::new();
+        for (name, module) in [("time", &time), ("os", &os), ("sys", &sys), ("threading", &threading)] {
+            if !keep(&mut things, logging, name)?.is(module) {
+                return Ok(None);
+            }
+        }
+        let mut flags = vec!["logThreads", "logMultiprocessing", "logProcesses"];
+        if is_3_12 {
+            flags.push("logAsyncioTasks");
+        }
+        for name in flags {
+            if !keep(&mut things, logging, name)?.is(PyBool::new(py, true)) {
+                return Ok(None);
+            }
+        }
+        let clock = if is_3_13 { "time_ns" } else { "time" };
+        for (owner, name) in [(&time, clock), (&os, "getpid"), (&threading, "get_ident")] {
+            if !keep(&mut things, owner, name)?.is_exact_instance_of::<PyCFunction>() {
+                return Ok(None);
+            }
+        }
+        let globals = originals.logging_dict.bind(py);
+        for (owner, name) in [
+            (logging, "getLevelName"),
+            (logging, "_is_internal_frame"),
+            (&threading, "current_thread"),
+        ] {
+            let globals = if owner.is(logging) { globals } else { &threading.dict() };
+            if !Part::method(owner, name, globals).is_untouched(owner) {
+                return Ok(None);
+            }
+            keep(&mut things, owner, name)?;
+        }
+        keep(&mut things, logging, "currentframe")?;
+        let record = keep(&mut things, logging, "LogRecord")?;
+        let (Ok(source), Ok(start)) = (
+            keep(&mut things, logging, "_srcfile")?.cast_into_exact::<PyString>(),
+            start_of(&keep(&mut things, logging, "_startTime")?),
+        ) else {
+            return Ok(None);
+        };
+        let threads = keep(&mut things, &threading, "_active")?.cast_into_exact::<PyDict>()?;
+        let ours = py.import("logserv._native")?.getattr("LogRecord")?;
+        Ok(Some(Self {
+            things,
+            factories: [record.clone().unbind(), ours.unbind()],
+            record: record.unbind(),
+            logging: globals.clone().unbind(),
+            threads: threads.unbind(),
+            modules: sys.getattr("modules")?.cast_into_exact::<PyDict>()?.unbind(),
+            source: source.to_str()?.to_owned(),
+            start,
+            has_task_name: is_3_12,
+        }))
+    }
+
+    /// Whether it is all as it was, the record factory aside.
+    #[inline]
+    pub(crate) fn is_unchanged(&self, py: Python<'_>) -> bool {
+        self.things
+            .iter()
+            .all(|(dict, name, value)| holds(dict.bind(py), name.bind(py), value.bind(py)))
+    }
+
+    /// Whether records are made by `logging.LogRecord`, or by ours, which makes the same.
+    #[inline]
+    pub(crate) fn makes_plain_records(&self, py: Python<'_>) -> bool {
+        let logging = self.logging.bind(py);
+        let is_known = peek(logging, intern!(py, "_logRecordFactory"))
+            .is_some_and(|factory| self.factories.iter().any(|known| factory.is(known)));
+        is_known && self.has_plain_record_class(py)
+    }
+
+    /// Whether nobody has changed `logging.LogRecord`.
+    #[inline]
+    pub(crate) fn has_plain_record_class(&self, py: Python<'_>) -> bool {
+        let class = self.record.bind(py).cast::<pyo3::types::PyType>();
+        matches!((class, role::roles(py)), (Ok(class), Some(roles)) if roles.record.fits(class))
+    }
+
+    /// `logging.LogRecord`.
+    pub(crate) fn record_class<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.record.bind(py)
+    }
+}
+
+/// Notes what the module has under this name now.
+fn keep<'py>(
+    things: &mut Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+    owner: &Bound<'py, PyModule>,
+    name: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let value = owner.getattr(name)?;
+    let name = PyString::intern(owner.py(), name).unbind();
+    things.push((owner.dict().unbind(), name, value.clone().unbind()));
+    Ok(value)
+}
+
+fn start_of(value: &Bound<'_, PyAny>) -> PyResult<Start> {
+    if value.is_exact_instance_of::<PyFloat>() {
+        return value.extract().map(Start::Seconds);
+    }
+    value.cast::<PyInt>()?.extract().map(Start::Nanoseconds)
+}
