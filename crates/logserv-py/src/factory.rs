@@ -5,6 +5,7 @@
 
 use std::sync::Mutex;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple, PyType};
@@ -13,7 +14,7 @@ use crate::caller::without_extension;
 use crate::moment::Moment;
 use crate::originals::Originals;
 use crate::surroundings;
-use crate::sys::interpreter::{bare_object, set_instance_dict};
+use crate::sys::interpreter::{bare_object, instance_dict};
 use crate::world::World;
 
 /// A `logging.LogRecord`, made natively; see `logserv.LogRecord`.
@@ -49,7 +50,10 @@ pub(crate) fn log_record<'py>(
     let moment = Moment::now(world.start);
     let class = world.record_class(py).cast::<PyType>()?;
     let none = py.None().into_bound(py);
-    let dict = PyDict::new(py);
+    let record = bare_object(class)?;
+    let Some(dict) = instance_dict(&record) else {
+        return Err(PyTypeError::new_err("expected a LogRecord to have a __dict__"));
+    };
     dict.set_item(intern!(py, "name"), name)?;
     dict.set_item(intern!(py, "msg"), msg)?;
     dict.set_item(intern!(py, "args"), only_mapping(args)?.as_ref().unwrap_or(args))?;
@@ -74,8 +78,6 @@ pub(crate) fn log_record<'py>(
         let task = surroundings::task_name(py, world);
         dict.set_item(intern!(py, "taskName"), task.unwrap_or(none))?;
     }
-    let record = bare_object(class)?;
-    set_instance_dict(&record, &dict)?;
     Ok(record)
 }
 

@@ -4,7 +4,7 @@
 //! In and out: objects that the caller holds, on a thread that is attached to the interpreter. The second room of
 //! `unsafe` in this crate.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -58,21 +58,6 @@ pub(crate) fn peek_any<'a, 'py>(
 #[inline]
 pub(crate) fn holds(dict: &Bound<'_, PyDict>, name: &Bound<'_, PyString>, object: &Bound<'_, PyAny>) -> bool {
     peek(dict, name).is_some_and(|value| value.is(object))
-}
-
-/// Gives a new object, which has no attribute yet, this dictionary as its `__dict__`.
-///
-/// # Errors
-/// What Python raises where its class has no room for one.
-pub(crate) fn set_instance_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyDict>) -> PyResult<()> {
-    // SAFETY: live objects; the dictionary is exactly one, and nobody else's.
-    let result =
-        unsafe { ffi::PyObject_GenericSetDict(object.as_ptr(), dict.as_ptr(), ptr::null_mut::<c_void>()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(object.py()))
-    }
 }
 
 /// A new object of this class, on which neither `__new__` nor `__init__` has run.
