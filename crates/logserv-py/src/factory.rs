@@ -34,7 +34,7 @@ pub(crate) fn log_record<'py>(
     sinfo: Option<&Bound<'py, PyAny>>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let world = World::get(py).filter(|world| world.has_plain_record_class(py) && world.is_unchanged(py));
+    let world = World::get(py).filter(|world| world.is_plain(py) || world.has_plain_record_class(py) && world.is_unchanged(py));
     let names = (pathname.cast_exact::<PyString>().ok()).and_then(names_of);
     let logging = Originals::get(py)?.logging_dict.bind(py);
     let level_name = if level.is_exact_instance_of::<pyo3::types::PyInt>() {

@@ -8,7 +8,7 @@
 use logserv_wire::record::{Record, RecordKind};
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, intern};
 
 use crate::caller::{self, Caller};
@@ -38,8 +38,8 @@ pub(crate) struct Call<'a, 'py> {
     pub(crate) py: Python<'py>,
     pub(crate) world: &'static World,
     pub(crate) logger: &'a Bound<'py, PyAny>,
-    /// The logger's attributes.
-    pub(crate) dict: &'a Bound<'py, PyDict>,
+    /// The logger's.
+    pub(crate) name: Bound<'py, PyAny>,
     pub(crate) level: Bound<'py, PyAny>,
     pub(crate) level_no: i32,
     pub(crate) msg: Borrowed<'a, 'py, PyAny>,
@@ -125,7 +125,7 @@ impl<'py> Call<'_, 'py> {
                 }
             }
             let sender = target.sender.get();
-            sender.mirror_raise_exceptions(py, originals)?;
+            sender.mirror(self.world.raises());
             let mut bytes = sender.take_buffer();
             let head = Record {
                 kind: RecordKind::Fields,
@@ -180,15 +180,9 @@ impl<'py> Call<'_, 'py> {
                 }
             };
         }
-        put!(Name, name, {
-            let Some(name) = crate::sys::interpreter::peek(self.dict, intern!(py, "name")) else {
-                return Ok(None);
-            };
-            name.to_owned()
-        });
+        put!(Name, name, self.name);
         put!(LevelName, level_name, {
-            let logging = Originals::get(py)?.logging_dict.bind(py);
-            let Some(name) = surroundings::level_name(logging, &self.level) else {
+            let Some(name) = self.world.level_name(self.level_no, &self.level) else {
                 return Ok(None);
             };
             name.into_any()
@@ -252,7 +246,7 @@ impl<'py> Call<'_, 'py> {
         self.logger.call_method1(
             intern!(py, "makeRecord"),
             (
-                self.logger.getattr(intern!(py, "name"))?,
+                &self.name,
                 &self.level,
                 caller.site.path_name.bind(py),
                 caller.line_no,

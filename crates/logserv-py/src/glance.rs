@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 use crate::encode::Plan;
 use crate::originals::Originals;
 use crate::sys;
+use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::{holds, instance_dict, peek};
 use crate::watch::formatter_of;
 use crate::tags;
@@ -38,10 +39,13 @@ impl Kept {
         object.is(&self.object)
             && tags::of(&object.get_type()) == Some(self.tag)
             && instance_dict(object).is_some_and(|dict| {
-                dict.len() == self.pairs.len()
-                    && dict.iter().zip(&self.pairs).all(|((key, value), kept)| {
-                        key.is(&kept.0) && value.is(&kept.1)
-                    })
+                let mut pairs = self.pairs.iter();
+                let mut are_same = dict.len() == pairs.len();
+                for_each_pair(&dict, |key, value| {
+                    are_same &= pairs.next().is_some_and(|kept| key.is(&kept.0) && value.is(&kept.1));
+                    are_same
+                });
+                are_same
             })
     }
 }

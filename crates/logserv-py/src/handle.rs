@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyList, PyType};
+use pyo3::types::{PyBool, PyList, PyType};
 use pyo3::{Borrowed, intern};
 
 use crate::originals::Originals;
-use crate::role::{self, has_none, roles};
+use crate::role::{self, roles};
 use crate::sender::Sender;
+use crate::shape::HandlerShape;
 use crate::sys::interpreter::{Arguments, entry, instance_dict, method, peek};
 
 /// Whether a record may go without `python/logserv/_exit.py`'s being asked: this process is prepared for its end, which has
@@ -78,33 +79,27 @@ pub(crate) fn direct_sender<'py>(handler: &Bound<'py, PyAny>) -> Option<Bound<'p
     if !is_direct() || !roles(py)?.handler.fits(&handler.get_type()) {
         return None;
     }
-    direct_sender_in(&instance_dict(handler)?)
+    let dict = instance_dict(handler)?;
+    let sender = peek(&dict, intern!(py, "_sender"))?;
+    let sender = sender.cast_exact::<Sender>().ok()?;
+    let is_direct = HandlerShape::of(&dict, sender.get().keys()).is_direct();
+    is_direct.then(|| sender.to_owned())
 }
 
-/// The same of a handler whose class is known to be right; `dict`: its attributes.
-#[inline]
-pub(crate) fn direct_sender_in<'py>(dict: &Bound<'py, PyDict>) -> Option<Bound<'py, Sender>> {
-    let py = dict.py();
-    let overrides = [
-        intern!(py, "handle"),
-        intern!(py, "emit"),
-        intern!(py, "filter"),
-        intern!(py, "acquire"),
-        intern!(py, "release"),
-    ];
-    let filters = peek(dict, intern!(py, "filters"))?;
-    if !has_none(dict, &overrides) || !filters.cast_exact::<PyList>().is_ok_and(|list| list.is_empty()) {
-        return None;
+impl HandlerShape<'_, '_> {
+    /// Whether the handler sends each record that it is given, and no more.
+    #[inline]
+    pub(crate) fn is_direct(&self) -> bool {
+        let has_no_filters = |filters: &Borrowed<'_, '_, PyAny>| {
+            filters.cast_exact::<PyList>().is_ok_and(|filters| filters.is_empty())
+        };
+        !self.overrides
+            && self.filters.as_ref().is_some_and(has_no_filters)
+            && self
+                .is_sync
+                .as_ref()
+                .is_none_or(|is_sync| is_sync.is(PyBool::new(is_sync.py(), false)))
     }
-    if let Some(is_sync) = peek(dict, intern!(py, "_is_sync"))
-        && !is_sync.is(PyBool::new(py, false))
-    {
-        return None;
-    }
-    peek(dict, intern!(py, "_sender"))?
-        .cast_exact::<Sender>()
-        .ok()
-        .map(|sender| sender.to_owned())
 }
 
 /// What `Handler.handle` gives of a record that was taken.

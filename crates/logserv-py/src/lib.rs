@@ -6,6 +6,7 @@
 //! (`logserv-client`). What it offers is described in `python/logserv/_native.pyi`.
 
 mod caller;
+mod changes;
 mod clock;
 mod cut;
 mod encode;
@@ -24,6 +25,7 @@ mod render;
 mod role;
 mod sender;
 mod sessions;
+mod shape;
 mod specification;
 mod surroundings;
 mod sys;

@@ -15,8 +15,9 @@ use crate::fast::{Call, Outcome};
 use crate::handle::is_direct;
 use crate::originals::Originals;
 use crate::reach::{self, Reach};
-use crate::role::{self, has_none, roles};
-use crate::sys::interpreter::{Arguments, Entry, entry, instance_dict, method, peek, peek_any};
+use crate::role::{self, roles};
+use crate::shape::LoggerShape;
+use crate::sys::interpreter::{Arguments, Entry, entry, instance_dict, method, peek_any};
 use crate::world::World;
 
 /// One of the methods.
@@ -154,18 +155,22 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
     let Some(dict) = instance_dict(logger) else {
         return Ok(Outcome::Ordinary);
     };
-    match is_enabled(&dict, &level) {
+    let Some(shape) = LoggerShape::of(&dict) else {
+        return Ok(Outcome::Ordinary);
+    };
+    match is_enabled(&shape, &level) {
         Some(true) => {}
         Some(false) => return Ok(Outcome::Done),
         None => return Ok(Outcome::Ordinary),
     }
+    let name = shape.name.to_owned();
     let Some(roles) = roles(py) else {
         return Ok(Outcome::Ordinary);
     };
-    if !is_direct() || !world.is_unchanged(py) || !world.makes_plain_records(py) {
+    if !is_direct() || !world.is_plain(py) {
         return Ok(Outcome::Ordinary);
     }
-    let Reach::Ours(targets) = reach::of(&dict, level_no, roles) else {
+    let Reach::Ours(targets) = reach::of(&shape.above, level_no, roles) else {
         return Ok(Outcome::Ordinary);
     };
     let Some(extra) = Extra::of(arguments, method.is_exception, py) else {
@@ -178,7 +183,7 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
         py,
         world,
         logger,
-        dict: &dict,
+        name,
         level,
         level_no,
         msg,
@@ -213,46 +218,12 @@ fn constant(py: Python<'_>, level: i32) -> Bound<'_, PyAny> {
 
 /// `isEnabledFor(level)` of a logger that has nothing of its own in the way; `None`: the library has to say.
 #[inline]
-fn is_enabled<'py>(dict: &Bound<'py, PyDict>, level: &Bound<'py, PyAny>) -> Option<bool> {
-    /// What a logger has by itself.
-    const ATTRIBUTES: usize = 8;
-    let py = dict.py();
-    let mut usual = 0;
-    if !peek(dict, intern!(py, "disabled"))?.is(PyBool::new(py, false)) {
+fn is_enabled<'py>(logger: &LoggerShape<'_, 'py>, level: &Bound<'py, PyAny>) -> Option<bool> {
+    let py = level.py();
+    if !logger.disabled.is(PyBool::new(py, false)) || !logger.filters.cast_exact::<PyList>().ok()?.is_empty() {
         return None;
     }
-    let cache = peek(dict, intern!(py, "_cache"))?;
-    let cache = cache.cast_exact::<PyDict>().ok()?.to_owned();
-    let filters = peek(dict, intern!(py, "filters"))?;
-    if !filters.cast_exact::<PyList>().ok()?.is_empty() {
-        return None;
-    }
-    if dict.len() == ATTRIBUTES {
-        let names = [
-            intern!(py, "name"),
-            intern!(py, "level"),
-            intern!(py, "parent"),
-            intern!(py, "propagate"),
-            intern!(py, "handlers"),
-        ];
-        usual = 3 + names.iter().filter(|name| peek(dict, name).is_some()).count();
-    }
-    if usual != ATTRIBUTES {
-        let overrides = [
-            intern!(py, "isEnabledFor"),
-            intern!(py, "_log"),
-            intern!(py, "findCaller"),
-            intern!(py, "makeRecord"),
-            intern!(py, "handle"),
-            intern!(py, "filter"),
-            intern!(py, "callHandlers"),
-            intern!(py, "getEffectiveLevel"),
-            intern!(py, "error"),
-        ];
-        if !has_none(dict, &overrides) {
-            return None;
-        }
-    }
+    let cache = logger.cache.cast_exact::<PyDict>().ok()?;
     let is_enabled = peek_any(&cache, level)?;
     if is_enabled.is(PyBool::new(py, true)) {
         Some(true)

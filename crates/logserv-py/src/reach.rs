@@ -5,11 +5,11 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList};
+use pyo3::types::{PyBool, PyInt, PyList};
 
-use crate::handle::direct_sender_in;
 use crate::role::Roles;
 use crate::sender::Sender;
+use crate::shape::{Above, HandlerShape};
 use crate::sys::interpreter::{instance_dict, peek};
 
 /// A handler that takes the record, and its way.
@@ -26,49 +26,27 @@ pub(crate) enum Reach<'py> {
     Others,
 }
 
-/// All handlers on the way from a logger to its root.
+/// All handlers on the way from a logger, of which this is known, to its root.
 #[inline]
-pub(crate) fn of<'py>(logger: &Bound<'py, PyDict>, level: i32, roles: &Roles) -> Reach<'py> {
-    let py = logger.py();
+pub(crate) fn of<'py>(logger: &Above<'_, 'py>, level: i32, roles: &Roles) -> Reach<'py> {
     let mut targets = Vec::new();
     let mut found = 0;
-    let mut dict = logger.clone();
-    loop {
-        let Some(handlers) = peek(&dict, intern!(py, "handlers")) else {
-            return Reach::Others;
-        };
-        let Ok(handlers) = handlers.cast_exact::<PyList>() else {
-            return Reach::Others;
-        };
-        for handler in handlers.to_owned().iter() {
-            found += 1;
-            match look(handler, level, roles) {
-                Some(target) => targets.extend(target),
-                None => return Reach::Others,
-            }
-        }
-        let Some(propagate) = peek(&dict, intern!(py, "propagate")) else {
-            return Reach::Others;
-        };
-        if propagate.is(PyBool::new(py, false)) {
-            break;
-        }
-        if !propagate.is(PyBool::new(py, true)) {
-            return Reach::Others;
-        }
-        let Some(parent) = peek(&dict, intern!(py, "parent")).map(|parent| parent.to_owned()) else {
-            return Reach::Others;
-        };
-        if parent.is_none() {
-            break;
-        }
+    let mut next = match see(logger, level, roles, &mut targets, &mut found) {
+        Ok(next) => next,
+        Err(Opaque) => return Reach::Others,
+    };
+    while let Some(parent) = next {
         if !roles.parent.fits(&parent.get_type()) {
             return Reach::Others;
         }
-        let Some(above) = instance_dict(&parent) else {
+        let Some(dict) = instance_dict(&parent) else {
             return Reach::Others;
         };
-        dict = above;
+        let above = Above::of(&dict);
+        next = match above.map(|above| see(&above, level, roles, &mut targets, &mut found)) {
+            Some(Ok(next)) => next,
+            Some(Err(Opaque)) | None => return Reach::Others,
+        };
     }
     if found == 0 {
         return Reach::Others; // `logging.lastResort` is wanted
@@ -76,25 +54,69 @@ pub(crate) fn of<'py>(logger: &Bound<'py, PyDict>, level: i32, roles: &Roles) ->
     Reach::Ours(targets)
 }
 
-/// One handler: a target, or none as its level is above; `None`: not to be decided here.
-#[expect(clippy::option_option, reason = "two kinds of no")]
+/// Somebody else has a say.
+struct Opaque;
+
+/// The handlers of one logger, and the logger that comes next.
 #[inline]
-fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Option<Option<Target<'py>>> {
+fn see<'py>(
+    logger: &Above<'_, 'py>,
+    level: i32,
+    roles: &Roles,
+    targets: &mut Vec<Target<'py>>,
+    found: &mut usize,
+) -> Result<Option<Bound<'py, PyAny>>, Opaque> {
+    let py = logger.parent.py();
+    let handlers = logger.handlers.cast_exact::<PyList>().map_err(|_| Opaque)?;
+    let (propagate, parent) = (logger.propagate, logger.parent.to_owned());
+    let goes_on = if propagate.is(PyBool::new(py, true)) {
+        !parent.is_none()
+    } else if propagate.is(PyBool::new(py, false)) {
+        false
+    } else {
+        return Err(Opaque);
+    };
+    if !handlers.is_empty() {
+        for handler in handlers.to_owned().iter() {
+            *found += 1;
+            targets.extend(look(handler, level, roles)?);
+        }
+    }
+    Ok(goes_on.then_some(parent))
+}
+
+/// One handler: a target, or none as its level is above.
+#[inline]
+fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Option<Target<'py>>, Opaque> {
     let py = handler.py();
     let class = handler.get_type();
+    // First: a look at a class may run code of its metaclass, and what is borrowed from the dictionary must not live then.
     let is_ours = roles.handler.fits(&class);
     if !is_ours && !roles.leveled.fits(&class) {
-        return None;
+        return Err(Opaque);
     }
-    let dict = instance_dict(&handler)?;
-    let limit = peek(&dict, intern!(py, "level"))?;
-    let limit: i64 = limit.cast_exact::<PyInt>().ok()?.extract().ok()?;
-    if i64::from(level) < limit {
-        return Some(None);
-    }
+    let dict = instance_dict(&handler).ok_or(Opaque)?;
     if !is_ours {
-        return None;
+        let limit = peek(&dict, intern!(py, "level")).ok_or(Opaque)?;
+        return if is_below(level, &limit)? { Ok(None) } else { Err(Opaque) };
     }
-    let sender = direct_sender_in(&dict)?;
-    Some(Some(Target { handler, sender }))
+    let sender = peek(&dict, intern!(py, "_sender")).ok_or(Opaque)?;
+    let sender = sender.cast_exact::<Sender>().map_err(|_| Opaque)?.to_owned();
+    let shape = HandlerShape::of(&dict, sender.get().keys());
+    let limit = shape.level.ok_or(Opaque)?;
+    if is_below(level, &limit)? {
+        return Ok(None);
+    }
+    if !shape.is_direct() {
+        return Err(Opaque);
+    }
+    Ok(Some(Target { handler, sender }))
+}
+
+/// Whether a record of this level is below a handler's.
+#[inline]
+fn is_below(level: i32, limit: &Bound<'_, PyAny>) -> Result<bool, Opaque> {
+    let limit = limit.cast_exact::<PyInt>().map_err(|_| Opaque)?;
+    let limit: i64 = limit.extract().map_err(|_| Opaque)?;
+    Ok(i64::from(level) < limit)
 }

@@ -17,6 +17,7 @@ use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
 use crate::glance::Glance;
 use crate::originals::Originals;
 use crate::sessions::Member;
+use crate::shape::HandlerKeysPlace;
 use crate::specification::describe;
 use crate::sys::interpreter::peek;
 use crate::watch::{Observation, Snapshot, formatter_of};
@@ -37,6 +38,8 @@ pub(crate) struct Sender {
     announced_level: AtomicI32,
     known: Mutex<Option<Known>>,
     buffer: Mutex<Vec<u8>>,
+    /// Where the handler's attributes stand.
+    keys: HandlerKeysPlace,
     reports_trouble: AtomicBool,
     records_cut: AtomicU64,
     records_rendered: AtomicU64,
@@ -124,6 +127,7 @@ impl Sender {
             announced_level: AtomicI32::new(level),
             known: Mutex::default(),
             buffer: Mutex::default(),
+            keys: HandlerKeysPlace::default(),
             reports_trouble: AtomicBool::new(true),
             records_cut: AtomicU64::new(0),
             records_rendered: AtomicU64::new(0),
@@ -256,6 +260,12 @@ impl Sender {
         }
     }
 
+    /// Where the handler's attributes stand.
+    #[inline]
+    pub(crate) fn keys(&self) -> &HandlerKeysPlace {
+        &self.keys
+    }
+
     /// The longest encoded record in bytes.
     pub(crate) fn record_max(&self) -> usize {
         self.record_max
@@ -310,12 +320,19 @@ impl Sender {
         self.member.lower_level(level);
     }
 
-    pub(crate) fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
-        let raises = peek(originals.logging_dict.bind(py), pyo3::intern!(py, "raiseExceptions"))
-            .map_or(Ok(false), |raises| raises.to_owned().is_truthy())?;
-        if self.reports_trouble.swap(raises, Ordering::Relaxed) != raises {
+    /// Trouble is told on stderr while `logging.raiseExceptions` is true.
+    #[inline]
+    pub(crate) fn mirror(&self, raises: bool) {
+        if self.reports_trouble.load(Ordering::Relaxed) != raises {
+            self.reports_trouble.store(raises, Ordering::Relaxed); // lone flags, of which the latest counts
             self.session.report_trouble(raises);
         }
+    }
+
+    fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
+        let raises = peek(originals.logging_dict.bind(py), pyo3::intern!(py, "raiseExceptions"))
+            .map_or(Ok(false), |raises| raises.to_owned().is_truthy())?;
+        self.mirror(raises);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
     reason = "localtime_r, setlocale, pthread_atfork and the zone globals of glibc have no safe face, nor has PyInterpreterState_GetID"
 )]
 
+pub(crate) mod dicts;
 pub(crate) mod interpreter;
 
 use std::ffi::{CStr, c_char, c_int, c_long};

@@ -3,13 +3,17 @@
 //! In: their dictionaries. Out: whether all is as it was when somebody first asked, and as the standard library has it:
 //! clock, threads, processes, `_srcfile`, the flags `logThreads` and the like, the record factory.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyCFunction, PyDict, PyFloat, PyInt, PyString};
 
+use crate::changes::Changes;
 use crate::originals::{Originals, Part};
-use crate::role;
+use crate::{role, surroundings};
 use crate::sys::interpreter::{holds, peek};
 
 /// See the file's head.
@@ -26,6 +30,12 @@ pub(crate) struct World {
     pub(crate) modules: Py<PyDict>,
     /// `logging._srcfile`.
     pub(crate) source: String,
+    /// Of the modules' dictionaries, and of the names of levels.
+    changes: Changes,
+    /// Whether `logging.raiseExceptions` is true.
+    raises: AtomicBool,
+    /// The names of the levels from 0 to 50, by tens.
+    level_names: Mutex<[Option<Py<PyString>>; 6]>,
     /// `logging._startTime`.
     pub(crate) start: Start,
     /// Whether records have a `taskName` (3.12).
@@ -89,6 +99,8 @@ impl World {
             keep(&mut things, owner, name)?;
         }
         keep(&mut things, logging, "currentframe")?;
+        keep(&mut things, logging, "_levelToName")?;
+        keep(&mut things, &time, "strftime")?;
         let record = keep(&mut things, logging, "LogRecord")?;
         let (Ok(source), Ok(start)) = (
             keep(&mut things, logging, "_srcfile")?.cast_into_exact::<PyString>(),
@@ -98,7 +110,12 @@ impl World {
         };
         let threads = keep(&mut things, &threading, "_active")?.cast_into_exact::<PyDict>()?;
         let ours = py.import("logserv._native")?.getattr("LogRecord")?;
+        let level_names = logging.getattr("_levelToName")?.cast_into_exact::<PyDict>()?;
+        let watched = vec![globals.clone(), os.dict(), time.dict(), threading.dict(), level_names];
         Ok(Some(Self {
+            changes: Changes::of(py, watched),
+            raises: AtomicBool::new(true),
+            level_names: Mutex::default(),
             things,
             factories: [record.clone().unbind(), ours.unbind()],
             record: record.unbind(),
@@ -109,6 +126,64 @@ impl World {
             start,
             has_task_name: is_3_12,
         }))
+    }
+
+    /// Whether it is all as it was, and records are made by `logging.LogRecord`, or by ours, which makes the same.
+    #[inline]
+    pub(crate) fn is_plain(&self, py: Python<'_>) -> bool {
+        if self.changes.are_none(py) {
+            return self.has_plain_record_class(py);
+        }
+        self.look(py)
+    }
+
+    #[cold]
+    fn look(&self, py: Python<'_>) -> bool {
+        let state = self.changes.state(py);
+        if !(self.is_unchanged(py) && self.makes_plain_records(py)) {
+            self.changes.forget();
+            return false;
+        }
+        let logging = self.logging.bind(py);
+        // Its truth could be code of the application.
+        let raises = match peek(logging, intern!(py, "raiseExceptions")) {
+            Some(raises) if raises.is(PyBool::new(py, true)) => true,
+            Some(raises) if raises.is(PyBool::new(py, false)) => false,
+            _ => return false,
+        };
+        self.raises.store(raises, Ordering::Relaxed); // with the GIL
+        let names = [0, 10, 20, 30, 40, 50].map(|level| {
+            let level = PyInt::new(py, level).into_any();
+            Some(surroundings::level_name(logging, &level)?.unbind())
+        });
+        let Ok(mut place) = self.level_names.try_lock() else {
+            return false;
+        };
+        let stale = std::mem::replace(&mut *place, names);
+        drop(place);
+        drop(stale);
+        self.changes.note(state);
+        true
+    }
+
+    /// `logging.raiseExceptions`, where [`is_plain`](Self::is_plain) has just said yes.
+    #[inline]
+    pub(crate) fn raises(&self) -> bool {
+        self.raises.load(Ordering::Relaxed) // with the GIL
+    }
+
+    /// `logging.getLevelName(level)`, where [`is_plain`](Self::is_plain) has just said yes; `None`: it has no name.
+    #[inline]
+    pub(crate) fn level_name<'py>(&self, level_no: i32, level: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+        let py = level.py();
+        let place = usize::try_from(level_no).ok().filter(|level| level % 10 == 0).map(|level| level / 10);
+        if let Some(place) = place
+            && let Ok(names) = self.level_names.try_lock()
+            && let Some(Some(name)) = names.get(place)
+        {
+            return Some(name.bind(py).clone());
+        }
+        surroundings::level_name(self.logging.bind(py), level)
     }
 
     /// Whether it is all as it was, the record factory aside.

@@ -184,8 +184,13 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// The positional ones from this place on, as a tuple.
     #[inline]
     pub(crate) fn tuple_from(&self, place: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let values = (place..self.positional).filter_map(|place| self.get(place));
-        PyTuple::new(self.py, values.collect::<Vec<_>>())
+        if place >= self.positional {
+            return Ok(PyTuple::empty(self.py));
+        }
+        let values = self.values.get(place..self.positional).unwrap_or_default();
+        // SAFETY: as in `get`.
+        let values = values.iter().map(|value| unsafe { Borrowed::from_ptr(self.py, *value) });
+        PyTuple::new(self.py, values)
     }
 
     /// The keywords as a dictionary, where there are any.
