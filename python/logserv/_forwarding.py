@@ -212,6 +212,8 @@ def _load() -> None:
     """
     import json  # noqa: F401
 
+    from logserv import _tracebacks  # noqa: F401
+
 
 def _raise_refusal(expected: str, received: str) -> NoReturn:
     if "HELLO" in expected and received.startswith("HELLO "):

@@ -15,6 +15,7 @@ use crate::cut::{self, Cuttable};
 use crate::gather::{Gathered, Needs};
 use crate::names::Standard;
 use crate::originals::Originals;
+use crate::sys::interpreter::instance_dict;
 use crate::text::Text;
 use crate::watch::{dict_of, formatter_of};
 
@@ -66,6 +67,11 @@ mod share {
     pub(super) const NAME: usize = 64;
 }
 
+/// Bytes of all attributes of a record of at most so many.
+pub(crate) fn attributes_max(record_max: usize) -> usize {
+    record_max / share::ATTRIBUTES
+}
+
 /// The smallest limit of a record in bytes: header, field heads and the shares above fit.
 pub(crate) const RECORD_MAX_MIN: usize = 1024;
 
@@ -92,7 +98,7 @@ impl<'py> Job<'_, 'py> {
     pub(crate) fn encode(&self, plan: &Plan, out: &mut Vec<u8>) -> PyResult<bool> {
         if let Plan::Server(compiled) = plan
             && self.originals.record_is_plain(self.record)
-            && let Some(dict) = dict_of(self.record)?
+            && let Some(dict) = self.dict()?
             && let Some(was_cut) = self.encode_fields(compiled, &dict, out)?
         {
             return Ok(was_cut);
@@ -100,6 +106,14 @@ impl<'py> Job<'_, 'py> {
         out.clear();
         let is_json = matches!(plan, Plan::Server(compiled) if compiled.formatter.is_json());
         self.encode_line(is_json, out)
+    }
+
+    /// The record's attributes.
+    fn dict(&self) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if self.originals.record_is_exact(self.record) {
+            return Ok(instance_dict(self.record));
+        }
+        dict_of(self.record)
     }
 
     /// `None`: the server cannot be sure of the line.
@@ -110,7 +124,7 @@ impl<'py> Job<'_, 'py> {
         out: &mut Vec<u8>,
     ) -> PyResult<Option<bool>> {
         let needs = &compiled.needs;
-        let mut gathered = Gathered::from_dict(dict, needs, self.record_max / share::ATTRIBUTES);
+        let mut gathered = Gathered::from_dict(dict, needs, attributes_max(self.record_max));
         let is_json = compiled.formatter.is_json();
         let has_items = is_json && self.put_message_items(&mut gathered, needs);
         let Some(mut long) = self.check(&gathered, compiled)? else {
@@ -213,10 +227,10 @@ impl<'py> Job<'_, 'py> {
         if compiled.needs.has(Standard::ExcText) || !exc_info.is_truthy()? {
             return Ok(false);
         }
-        let formatter = formatter_of(self.handler, self.originals)?;
-        let text = formatter.call_method1(pyo3::intern!(py, "formatException"), (&exc_info,))?;
+        let text = self.originals.traceback(&exc_info)?;
         long.exc_text = Text::exact(&text);
         if compiled.formatter.wants_exception_head() {
+            let formatter = formatter_of(self.handler, self.originals)?;
             let head = formatter.call_method1(pyo3::intern!(py, "_exception_head"), (&exc_info,))?;
             gathered.put_attribute(Text::Static(Standard::ExcInfo.name()), &head);
             gathered.odd |= !has_dict(gathered, Standard::ExcInfo);
@@ -245,8 +259,7 @@ impl<'py> Job<'_, 'py> {
     /// `formatter.formatException(exc_info)`, remembered in the record as `Formatter.format` does; `None`: no `str`.
     fn format_exception(&self, exc_info: &Bound<'py, PyAny>) -> PyResult<Option<Text<'py>>> {
         let py = exc_info.py();
-        let formatter = formatter_of(self.handler, self.originals)?;
-        let text = formatter.call_method1(pyo3::intern!(py, "formatException"), (exc_info,))?;
+        let text = self.originals.traceback(exc_info)?;
         self.record.setattr(pyo3::intern!(py, "exc_text"), &text)?;
         Ok(Text::exact(&text))
     }

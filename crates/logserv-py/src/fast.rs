@@ -12,7 +12,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, intern};
 
 use crate::caller::{self, Caller};
-use crate::encode::{Compiled, LongTexts, Plan, write};
+use crate::encode::{LongTexts, Plan, attributes_max, write};
 use crate::extra::{self, Extra};
 use crate::gather::Gathered;
 use crate::handle::report;
@@ -90,6 +90,10 @@ impl<'py> Call<'_, 'py> {
         if !extra::put(&self.extra, &mut gathered, is_own) {
             return Ok(Outcome::Ordinary);
         }
+        let has_room = |target: &Target<'_>| gathered.used <= attributes_max(target.sender.get().record_max());
+        if !targets.iter().all(has_room) {
+            return Ok(Outcome::Ordinary);
+        }
         let message = match self.message() {
             Ok(message) => message,
             Err(_) if is_simple => return Ok(Outcome::Ordinary), // raises again, and nobody has noticed
@@ -114,7 +118,7 @@ impl<'py> Call<'_, 'py> {
         for (target, plan) in targets.iter().zip(&plans) {
             let Plan::Server(compiled) = &**plan else { continue };
             if let Some(exc_info) = &self.extra.exc_info {
-                match self.traceback(target, exc_info, compiled) {
+                match self.traceback(exc_info) {
                     Ok(Some(text)) => long.exc_text = Some(text),
                     Ok(None) => return Ok(Outcome::Ordinary),
                     Err(error) => {
@@ -225,15 +229,8 @@ impl<'py> Call<'_, 'py> {
     }
 
     /// The text of the exception; `None`: it is no ordinary `str`.
-    fn traceback(
-        &self,
-        target: &Target<'py>,
-        exc_info: &Bound<'py, PyTuple>,
-        compiled: &Compiled,
-    ) -> PyResult<Option<Text<'py>>> {
-        let _ = compiled;
-        let formatter = crate::watch::formatter_of(&target.handler, Originals::get(self.py)?)?;
-        let text = formatter.call_method1(intern!(self.py, "formatException"), (exc_info,))?;
+    fn traceback(&self, exc_info: &Bound<'py, PyTuple>) -> PyResult<Option<Text<'py>>> {
+        let text = Originals::get(self.py)?.traceback(exc_info.as_any())?;
         Ok(Text::exact(&text).filter(|text| !text.is_escaped() && !text.as_str().is_empty()))
     }
 

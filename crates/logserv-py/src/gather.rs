@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
 
 use crate::clock;
 use crate::names::{Keys, Standard};
+use crate::sys::dicts::for_each_pair;
 use crate::text::Text;
 use crate::values::{self, Budget};
 
@@ -76,20 +77,29 @@ impl<'py> Gathered<'py> {
         };
         let keys = Keys::get(dict.py());
         let mut hint = 0;
-        // Converting a value may collect garbage and so run a finalizer: the dictionary is left before that begins.
-        let pairs: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = dict.iter().collect();
-        for (key, value) in pairs {
+        // Converting these may collect garbage and so run a finalizer: the dictionary is left before that begins.
+        let mut others = Vec::new();
+        for_each_pair(dict, |key, value| {
+            let (key, value) = (key.to_owned(), value.to_owned());
             let Ok(key) = key.cast_into_exact::<PyString>() else {
                 gathered.odd = true; // `{` and `$` raise on it, and a subclass may equal any name
-                continue;
+                return true;
             };
             match keys.find(&key, &mut hint) {
-                Some(standard) => gathered.put_standard(standard, value, needs),
+                Some(standard) => {
+                    if let Some(unusual) = gathered.put_standard(standard, value, needs) {
+                        others.push((Text::Static(standard.name()), unusual));
+                    }
+                }
                 None => {
                     gathered.overrides |= key.to_str().is_ok_and(|key| key == "getMessage");
-                    gathered.put_attribute(Text::new(key), &value);
+                    others.push((Text::new(key), value));
                 }
             }
+            true
+        });
+        for (name, value) in others {
+            gathered.put_attribute(name, &value);
         }
         gathered.numbers.utc_offset_s = clock::utc_offset_s(gathered.numbers.created);
         gathered
@@ -103,7 +113,13 @@ impl<'py> Gathered<'py> {
         }
     }
 
-    fn put_standard(&mut self, standard: Standard, value: Bound<'py, PyAny>, needs: &Needs) {
+    /// Gives back what is of an unusual type, or is to travel as an attribute.
+    fn put_standard(
+        &mut self,
+        standard: Standard,
+        value: Bound<'py, PyAny>,
+        needs: &Needs,
+    ) -> Option<Bound<'py, PyAny>> {
         self.present |= standard.bit();
         let fits = match standard {
             Standard::Name => put_text(&mut self.name, &value, &mut self.odd),
@@ -129,11 +145,11 @@ impl<'py> Gathered<'py> {
             }
             Standard::ExcText => {
                 self.exc_text = Some(value);
-                return;
+                return None;
             }
             Standard::StackInfo => {
                 self.stack_info = Some(value);
-                return;
+                return None;
             }
             // Both are in the message already, and may be large: they travel only if a format names them.
             Standard::Msg | Standard::Args => {
@@ -146,11 +162,9 @@ impl<'py> Gathered<'py> {
                 !needs.has(standard)
             }
             // Made anew for every line.
-            Standard::Message | Standard::AscTime => return,
+            Standard::Message | Standard::AscTime => return None,
         };
-        if !fits {
-            self.put_attribute(Text::Static(standard.name()), &value);
-        }
+        (!fits).then_some(value)
     }
 
     /// Adds an attribute; one that is too large becomes opaque, and is left out where not even that has room.

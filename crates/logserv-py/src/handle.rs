@@ -60,7 +60,7 @@ fn handle<'py>(handler: Borrowed<'_, 'py, PyAny>, arguments: Arguments<'_, 'py>)
     {
         let record = record.to_owned();
         report(&handler, &record, sender.get().send(py, &handler, &record))?;
-        return Ok(result(record));
+        return Ok(result(record, Originals::get(py)?));
     }
     let handle = Originals::get(py)?
         .logging
@@ -103,12 +103,11 @@ impl HandlerShape<'_, '_> {
 }
 
 /// What `Handler.handle` gives of a record that was taken.
-fn result(record: Bound<'_, PyAny>) -> Bound<'_, PyAny> {
-    let py = record.py();
-    if py.version_info() >= (3, 12) {
+fn result<'py>(record: Bound<'py, PyAny>, originals: &Originals) -> Bound<'py, PyAny> {
+    if originals.handle_returns_record {
         return record;
     }
-    PyBool::new(py, true).to_owned().into_any()
+    PyBool::new(record.py(), true).to_owned().into_any()
 }
 
 /// Tells the handler what came of a record, where that is anything: as `Handler.emit` does, all but a `RecursionError` goes

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
+use crate::role::roles;
+
 /// How the reading of a record could be intercepted, other than through its `__dict__`.
 const RECORD_HOOKS: [&str; 10] = [
     "__getattribute__",
@@ -146,6 +148,8 @@ pub(crate) struct Originals {
     pub(crate) template: Class,
     /// `LogRecord.getMessage`.
     pub(crate) get_message: Part,
+    /// Whether `Handler.handle` gives the record back (Python 3.12), or that it was taken.
+    pub(crate) handle_returns_record: bool,
     record: Py<PyAny>,
     record_hooks: Vec<Part>,
 }
@@ -213,6 +217,7 @@ impl Originals {
                 .iter()
                 .map(|name| Part::attribute(&record, name))
                 .collect(),
+            handle_returns_record: py.version_info() >= (3, 12), // slow to ask
             record: record.unbind(),
             logging: logging.unbind(),
             time: time.unbind(),
@@ -255,9 +260,26 @@ impl Originals {
                 && self.record_hooks.iter().all(|hook| hook.is_unchanged(&class))
     }
 
+    /// What `formatException` of a formatter that has the library's own would give, by `logserv._tracebacks`.
+    ///
+    /// # Errors
+    /// What the exception's own code raises.
+    pub(crate) fn traceback<'py>(&self, exc_info: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        static FORMAT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = exc_info.py();
+        let format = FORMAT.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
+            Ok(py.import("logserv._tracebacks")?.getattr("format_exception")?.unbind())
+        })?;
+        format.bind(py).call1((exc_info,))
+    }
+
     /// Whether the record is a plain `LogRecord` with the library's `getMessage`.
     pub(crate) fn record_is_exact(&self, record: &Bound<'_, PyAny>) -> bool {
         let class = record.get_type();
-        class.is(&self.record) && self.get_message.is_untouched(&class)
+        class.is(&self.record)
+            && match roles(record.py()) {
+                Some(roles) => roles.record.fits(&class),
+                None => self.get_message.is_untouched(&class),
+            }
     }
 }

@@ -10,8 +10,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{Borrowed, ffi};
 
-/// Calls `see` with each key and value, in the dictionary's order, until it says `false`. `see` runs no Python code and
-/// allocates no Python object, so that nothing can change the dictionary meanwhile.
+/// Calls `see` with each key and value, in the dictionary's order, until it says `false`. `see` runs no Python code; what
+/// it keeps, or needs after making a Python object, it takes a reference of: a collection may run a finalizer, which could
+/// change the dictionary.
 #[inline]
 pub(crate) fn for_each_pair<'a, 'py>(
     dict: &'a Bound<'py, PyDict>,
