@@ -1,4 +1,5 @@
-"""CPython's own tests of `logging`, with the package imported before them: the same ones pass, so it has patched nothing.
+"""CPython's own tests of `logging`, with the package imported before them, and with its native logger installed: the same
+ones pass, so the one has patched nothing, and the other does what the library does.
 
 They are those of the interpreter that runs these tests, each of the supported versions in its turn.
 """
@@ -36,6 +37,11 @@ IMPORTS = """
 import importlib.util, logserv, logserv.client, logserv.server
 if importlib.util.find_spec("logserv.handlers"): import logserv.handlers
 """
+INSTALLED = """
+import logging, logserv
+logserv.install()
+assert type(logging.getLogger("a.new.one")) is logserv.Logger and isinstance(logging.root, logserv.Logger)
+"""
 LEAST = 150  # tests: the module has more in every version, and fewer would mean that it was not run
 
 
@@ -57,14 +63,15 @@ def finish(process: subprocess.Popen[str], directory: Path) -> tuple[dict[str, s
     return json.loads((directory / "outcome.json").read_text()), err
 
 
-def test_cpythons_own_tests_of_logging_pass_with_the_package_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("imports", [IMPORTS, INSTALLED], ids=["imported", "installed"])
+def test_cpythons_own_tests_of_logging_pass(imports: str, tmp_path: Path) -> None:
     probe = [sys.executable, "-c", "import test.test_logging"]
     found = subprocess.run(probe, capture_output=True, text=True, timeout=60, check=False)
     if found.returncode != 0:
         # Debian and others leave the package `test` out.
         pytest.skip(f"this Python has no test.test_logging: {found.stderr.strip().splitlines()[-1]}")
     processes = {
-        name: start(imports, tmp_path / name) for name, imports in (("without", ""), ("with", IMPORTS))
+        name: start(imports, tmp_path / name) for name, imports in (("without", ""), ("with", imports))
     }
     without, _ = finish(processes["without"], tmp_path / "without")
     with_package, printed = finish(processes["with"], tmp_path / "with")

@@ -197,8 +197,10 @@ impl<'py> Call<'_, 'py> {
         put!(FuncName, func_name, caller.site.func_name.bind(py).as_any());
         put!(ThreadName, thread_name, surroundings::thread_name(py, self.world)?);
         put!(ProcessName, process_name, surroundings::process_name(py, self.world));
+        if has(Standard::TaskName) && !self.world.has_task_name {
+            return Ok(None); // the format raises
+        }
         if has(Standard::TaskName)
-            && self.world.has_task_name
             && let Some(name) = surroundings::task_name(py, self.world)
         {
             let Some(text) = text(&name) else { return Ok(None) };

@@ -176,8 +176,9 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
     let Some(extra) = Extra::of(arguments, method.is_exception, py) else {
         return Ok(Outcome::Ordinary);
     };
-    if targets.is_empty() && extra.dict.is_none() {
-        return Ok(Outcome::Done);
+    if targets.is_empty() {
+        // All are above the level; the library still looks at the names in `extra`.
+        return Ok(if extra.dict.is_none() { Outcome::Done } else { Outcome::Ordinary });
     }
     Call {
         py,
