@@ -5,48 +5,34 @@
 //!
 //! [`Observation`]: crate::watch::Observation
 
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::encode::Plan;
 use crate::originals::Originals;
 use crate::sys;
-use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::{holds, instance_dict, peek};
 use crate::watch::formatter_of;
-use crate::tags;
+use crate::{stamp, tags};
 
-/// An object, the state of its class, and what its dictionary held.
+/// An object and the state of its class.
 #[derive(Debug)]
 struct Kept {
     object: Py<PyAny>,
     tag: u32,
-    pairs: Vec<(Py<PyAny>, Py<PyAny>)>,
 }
 
 impl Kept {
     fn take(object: &Bound<'_, PyAny>) -> Option<Self> {
-        let tag = tags::of(&object.get_type())?;
-        let pairs = instance_dict(object)?.iter();
         Some(Self {
             object: object.clone().unbind(),
-            tag,
-            pairs: pairs.map(|(key, value)| (key.unbind(), value.unbind())).collect(),
+            tag: tags::of(&object.get_type())?,
         })
     }
 
-    fn is(&self, object: &Bound<'_, PyAny>) -> bool {
-        object.is(&self.object)
-            && tags::of(&object.get_type()) == Some(self.tag)
-            && instance_dict(object).is_some_and(|dict| {
-                let mut pairs = self.pairs.iter();
-                let mut are_same = dict.len() == pairs.len();
-                for_each_pair(&dict, |key, value| {
-                    are_same &= pairs.next().is_some_and(|kept| key.is(&kept.0) && value.is(&kept.1));
-                    are_same
-                });
-                are_same
-            })
+    #[inline]
+    fn has_class_as_it_was(&self, py: Python<'_>) -> bool {
+        tags::of(&self.object.bind(py).get_type()) == Some(self.tag)
     }
 }
 
@@ -57,6 +43,8 @@ pub(crate) struct Glance {
     formatter: Kept,
     /// What a `JsonFormatter` has matters not.
     style: Option<Kept>,
+    /// The number of the state of all their dictionaries, the handler's and that of the module `time`.
+    number: u64,
     locale_is_c: bool,
     /// Whether the lines differ where the locale does.
     uses_locale: bool,
@@ -64,64 +52,83 @@ pub(crate) struct Glance {
 
 impl Glance {
     /// Keeps what `handler` has now; `None`: this formatter is to be looked at closely for each record.
-    pub(crate) fn take(
-        handler: &Bound<'_, PyAny>,
-        plan: &Plan,
-        originals: &Originals,
-    ) -> Option<Self> {
+    ///
+    /// Take it before the close look that it is to stand for: what changes meanwhile then makes it void.
+    pub(crate) fn take(handler: &Bound<'_, PyAny>, originals: &Originals) -> Option<Self> {
         let py = handler.py();
         let formatter = &formatter_of(handler, originals).ok()?;
-        // What only Python can render may look at anything.
-        let Plan::Server(compiled) = plan else { return None };
         let is_json = !formatter.get_type().is(&originals.formatter.class);
         let style = if is_json {
             None
         } else {
-            let style = formatter.getattr(pyo3::intern!(py, "_style")).ok()?;
+            let style = formatter.getattr(intern!(py, "_style")).ok()?;
             let dict = instance_dict(&style)?;
-            let defaults = dict.get_item(pyo3::intern!(py, "_defaults")).ok()?;
+            let defaults = dict.get_item(intern!(py, "_defaults")).ok()?;
             let has_defaults = defaults.is_some_and(|defaults| !defaults.is_none());
             // These have more that can change.
-            if has_defaults || dict.contains(pyo3::intern!(py, "_tpl")).unwrap_or(true) {
+            if has_defaults || dict.contains(intern!(py, "_tpl")).unwrap_or(true) {
                 return None;
             }
             Some(Kept::take(&style)?)
         };
+        let (handler_dict, formatter_dict) = (instance_dict(handler)?, instance_dict(formatter)?);
+        let style_dict = match &style {
+            Some(style) => instance_dict(style.object.bind(py))?,
+            None => formatter_dict.clone(),
+        };
+        let time = originals.time_dict.bind(py);
+        let logging = originals.logging_dict.bind(py);
+        let is_format_own = peek(&handler_dict, intern!(py, "format")).is_some();
+        if is_format_own || !holds(time, originals.strftime.name.bind(py), originals.strftime_function.bind(py)) {
+            return None;
+        }
         Some(Self {
+            number: stamp::take(py, &[&handler_dict, &formatter_dict, &style_dict, time, logging])?,
             handler_tag: tags::of(&handler.get_type())?,
             formatter: Kept::take(formatter)?,
             style,
             locale_is_c: sys::time_locale_is_c(),
+            uses_locale: true,
+        })
+    }
+
+    /// The same for the plan that was made since; `None`: only Python can render, and may look at anything.
+    pub(crate) fn of_plan(self, plan: &Plan) -> Option<Self> {
+        let Plan::Server(compiled) = plan else { return None };
+        Some(Self {
             uses_locale: compiled.formatter.uses_locale_names(),
+            ..self
         })
     }
 
     /// Whether it is all as it was. Runs no Python code.
     #[inline]
     pub(crate) fn holds_for(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> bool {
+        let py = handler.py();
         tags::of(&handler.get_type()) == Some(self.handler_tag)
-            && instance_dict(handler).is_some_and(|dict| self.holds_in(&dict, originals))
+            && self.formatter.has_class_as_it_was(py)
+            && self.style.as_ref().is_none_or(|style| style.has_class_as_it_was(py))
+            && self.have_dicts_as_they_were(handler, originals)
+            && (!self.uses_locale || sys::time_locale_is_c() == self.locale_is_c)
     }
 
-    /// The same of a handler whose class is in the state that it was in; `dict`: its attributes.
+    /// The handler's is among them, so that it is still its formatter, and that one's style.
     #[inline]
-    fn holds_in(&self, dict: &Bound<'_, PyDict>, originals: &Originals) -> bool {
-        let py = dict.py();
-        let formatter = match peek(dict, pyo3::intern!(py, "formatter")) {
-            Some(formatter) if formatter.is_none() => {
-                peek(originals.logging_dict.bind(py), pyo3::intern!(py, "_defaultFormatter"))
-            }
-            other => other,
+    fn have_dicts_as_they_were(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> bool {
+        let py = handler.py();
+        if stamp::needs_no_dicts(py) {
+            return stamp::is(py, self.number, &[]);
+        }
+        let (Some(handler), Some(formatter)) =
+            (instance_dict(handler), instance_dict(self.formatter.object.bind(py)))
+        else {
+            return false;
         };
-        let Some(formatter) = formatter else { return false };
-        peek(dict, pyo3::intern!(py, "format")).is_none()
-            && self.formatter.is(&formatter)
-            && self.style.as_ref().is_none_or(|style| style.is(style.object.bind(py)))
-            && holds(
-                originals.time_dict.bind(py),
-                originals.strftime.name.bind(py),
-                originals.strftime_function.bind(py),
-            )
-            && (!self.uses_locale || sys::time_locale_is_c() == self.locale_is_c)
+        let style = match &self.style {
+            Some(style) => instance_dict(style.object.bind(py)),
+            None => Some(formatter.clone()),
+        };
+        let (time, logging) = (originals.time_dict.bind(py), originals.logging_dict.bind(py));
+        style.is_some_and(|style| stamp::is(py, self.number, &[&handler, &formatter, &style, time, logging]))
     }
 }

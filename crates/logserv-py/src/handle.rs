@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyType};
+use pyo3::types::{PyBool, PyType};
 use pyo3::{Borrowed, intern};
 
 use crate::originals::Originals;
@@ -82,24 +82,8 @@ pub(crate) fn direct_sender<'py>(handler: &Bound<'py, PyAny>) -> Option<Bound<'p
     let dict = instance_dict(handler)?;
     let sender = peek(&dict, intern!(py, "_sender"))?;
     let sender = sender.cast_exact::<Sender>().ok()?;
-    let is_direct = HandlerShape::of(&dict, sender.get().keys()).is_direct();
+    let is_direct = HandlerShape::of(&dict, sender.get().memory()).is_direct(&dict);
     is_direct.then(|| sender.to_owned())
-}
-
-impl HandlerShape<'_, '_> {
-    /// Whether the handler sends each record that it is given, and no more.
-    #[inline]
-    pub(crate) fn is_direct(&self) -> bool {
-        let has_no_filters = |filters: &Borrowed<'_, '_, PyAny>| {
-            filters.cast_exact::<PyList>().is_ok_and(|filters| filters.is_empty())
-        };
-        !self.overrides
-            && self.filters.as_ref().is_some_and(has_no_filters)
-            && self
-                .is_sync
-                .as_ref()
-                .is_none_or(|is_sync| is_sync.is(PyBool::new(is_sync.py(), false)))
-    }
 }
 
 /// What `Handler.handle` gives of a record that was taken.

@@ -6,7 +6,6 @@
 //! (`logserv-client`). What it offers is described in `python/logserv/_native.pyi`.
 
 mod caller;
-mod changes;
 mod clock;
 mod cut;
 mod encode;
@@ -27,6 +26,7 @@ mod sender;
 mod sessions;
 mod shape;
 mod specification;
+mod stamp;
 mod surroundings;
 mod sys;
 mod tags;

@@ -102,12 +102,11 @@ fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Op
     }
     let sender = peek(&dict, intern!(py, "_sender")).ok_or(Opaque)?;
     let sender = sender.cast_exact::<Sender>().map_err(|_| Opaque)?.to_owned();
-    let shape = HandlerShape::of(&dict, sender.get().keys());
-    let limit = shape.level.ok_or(Opaque)?;
-    if is_below(level, &limit)? {
+    let shape = HandlerShape::of(&dict, sender.get().memory());
+    if i64::from(level) < shape.level.ok_or(Opaque)? {
         return Ok(None);
     }
-    if !shape.is_direct() {
+    if !shape.is_direct(&dict) {
         return Err(Opaque);
     }
     Ok(Some(Target { handler, sender }))

@@ -17,7 +17,7 @@ use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
 use crate::glance::Glance;
 use crate::originals::Originals;
 use crate::sessions::Member;
-use crate::shape::HandlerKeysPlace;
+use crate::shape::HandlerMemory;
 use crate::specification::describe;
 use crate::sys::interpreter::peek;
 use crate::watch::{Observation, Snapshot, formatter_of};
@@ -38,8 +38,8 @@ pub(crate) struct Sender {
     announced_level: AtomicI32,
     known: Mutex<Option<Known>>,
     buffer: Mutex<Vec<u8>>,
-    /// Where the handler's attributes stand.
-    keys: HandlerKeysPlace,
+    /// What is known of the handler's attributes.
+    memory: HandlerMemory,
     reports_trouble: AtomicBool,
     records_cut: AtomicU64,
     records_rendered: AtomicU64,
@@ -127,7 +127,7 @@ impl Sender {
             announced_level: AtomicI32::new(level),
             known: Mutex::default(),
             buffer: Mutex::default(),
-            keys: HandlerKeysPlace::default(),
+            memory: HandlerMemory::default(),
             reports_trouble: AtomicBool::new(true),
             records_cut: AtomicU64::new(0),
             records_rendered: AtomicU64::new(0),
@@ -260,10 +260,10 @@ impl Sender {
         }
     }
 
-    /// Where the handler's attributes stand.
+    /// What is known of the handler's attributes.
     #[inline]
-    pub(crate) fn keys(&self) -> &HandlerKeysPlace {
-        &self.keys
+    pub(crate) fn memory(&self) -> &HandlerMemory {
+        &self.memory
     }
 
     /// The longest encoded record in bytes.
@@ -272,6 +272,7 @@ impl Sender {
     }
 
     /// Who renders the lines of `handler`, found anew whenever anything that it depends on has changed.
+    #[inline]
     pub(crate) fn plan(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
         if let Ok(known) = self.known.try_lock()
             && let Some(known) = &*known
@@ -280,22 +281,33 @@ impl Sender {
         {
             return Arc::clone(&known.plan);
         }
+        self.look(handler, originals)
+    }
+
+    /// The same without remembering, and remembers.
+    #[cold]
+    fn look(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
+        let mut stale_glances = Vec::new(); // dropping one may run finalizers, so not under the lock
+        let glance = Glance::take(handler, originals);
         // What cannot be looked at raises again where Python renders the record, and is handled there.
         let Ok(Some(seen)) = Observation::take(handler, originals) else {
             return Arc::new(Plan::Python);
         };
-        if let Ok(known) = self.known.try_lock()
-            && let Some(known) = &*known
+        if let Ok(mut known) = self.known.try_lock()
+            && let Some(known) = &mut *known
             && known.snapshot.matches(&seen)
         {
-            return Arc::clone(&known.plan);
+            let plan = Arc::clone(&known.plan);
+            let stale = std::mem::replace(&mut known.glance, glance.and_then(|glance| glance.of_plan(&plan)));
+            stale_glances.extend(stale);
+            return plan;
         }
         let plan = Arc::new(make_plan(handler, originals, |json| {
             self.session.formatter_id(json)
         }));
         let fresh = Known {
             snapshot: seen.into_snapshot(),
-            glance: Glance::take(handler, &plan, originals),
+            glance: glance.and_then(|glance| glance.of_plan(&plan)),
             plan: Arc::clone(&plan),
         };
         let stale = self.known.try_lock().map(|mut known| known.replace(fresh));

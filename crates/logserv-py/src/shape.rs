@@ -7,10 +7,11 @@ use std::sync::Mutex;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString};
 use pyo3::{Borrowed, intern};
 
 use crate::role::has_none;
+use crate::stamp;
 use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::peek;
 
@@ -150,92 +151,66 @@ fn in_order<'a, 'py>(
     (found, values)
 }
 
-/// What matters of a handler.
-#[derive(Default)]
-pub(crate) struct HandlerShape<'a, 'py> {
-    pub(crate) level: Option<Borrowed<'a, 'py, PyAny>>,
-    pub(crate) filters: Option<Borrowed<'a, 'py, PyAny>>,
-    pub(crate) formatter: Option<Borrowed<'a, 'py, PyAny>>,
-    pub(crate) sender: Option<Borrowed<'a, 'py, PyAny>>,
-    pub(crate) is_sync: Option<Borrowed<'a, 'py, PyAny>>,
-    /// Whether it has a method of its own.
-    pub(crate) overrides: bool,
+/// What matters of a handler, beside its filters and its sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandlerShape {
+    /// `None`: no usual number.
+    pub(crate) level: Option<i64>,
+    /// Whether it has no method of its own, and does not wait for each record.
+    is_plain: bool,
 }
 
-/// The names that are looked for in a handler: attributes, then methods.
-const HANDLER: [&str; 11] = [
-    "level",
-    "filters",
-    "formatter",
-    "_sender",
-    "_is_sync",
-    "handle",
-    "emit",
-    "filter",
-    "format",
-    "acquire",
-    "release",
-];
+/// What was found of a handler, and the number of the state in which it was.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerMemory(Mutex<Option<(u64, HandlerShape)>>);
 
-/// Where a handler's names stand: its keys in their order, and for each which of [`HANDLER`] it is.
-pub(crate) struct HandlerKeys(Vec<(Py<PyAny>, Option<usize>)>);
-
-/// What a [`HandlerKeys`] is remembered in.
-pub(crate) type HandlerKeysPlace = Mutex<Option<HandlerKeys>>;
-
-impl<'a, 'py> HandlerShape<'a, 'py> {
-    /// Of a handler that remembers in `place` where its names stand.
+impl HandlerShape {
+    /// Of a handler with these attributes, remembered in `memory`.
     #[inline]
-    pub(crate) fn of(dict: &'a Bound<'py, PyDict>, place: &HandlerKeysPlace) -> Self {
-        if let Ok(known) = place.try_lock()
-            && let Some(HandlerKeys(keys)) = &*known
+    pub(crate) fn of(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
+        let py = dict.py();
+        if let Ok(known) = memory.0.try_lock()
+            && let Some((number, shape)) = &*known
+            && stamp::is(py, *number, &[dict])
         {
-            let mut shape = Self::default();
-            let mut found = 0;
-            for_each_pair(dict, |key, value| {
-                let Some((_, which)) = keys.get(found).filter(|(known, _)| key.is(known)) else {
-                    return false;
-                };
-                if let Some(which) = which {
-                    shape.put(*which, value);
-                }
-                found += 1;
-                true
-            });
-            if found == keys.len() && found == dict.len() {
-                return shape;
-            }
+            return *shape;
         }
-        Self::searched(dict, place)
+        Self::look(dict, memory)
     }
 
     #[cold]
-    fn searched(dict: &'a Bound<'py, PyDict>, place: &HandlerKeysPlace) -> Self {
-        let mut shape = Self::default();
-        let mut keys = Vec::with_capacity(dict.len());
-        for_each_pair(dict, |key, value| {
-            let text = key.cast_exact::<PyString>().ok();
-            let text = text.and_then(|text| text.to_str().ok().map(str::to_owned));
-            let which = text.and_then(|text| HANDLER.iter().position(|name| *name == text));
-            if let Some(which) = which {
-                shape.put(which, value);
-            }
-            keys.push((key.to_owned().unbind(), which));
-            true
-        });
-        let stale = place.try_lock().ok().and_then(|mut place| place.replace(HandlerKeys(keys)));
-        drop(stale); // may run finalizers, so not under the lock
+    fn look(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
+        let py = dict.py();
+        // Before the look: what changes meanwhile makes it void.
+        let number = stamp::take(py, &[dict]);
+        let overrides = [
+            intern!(py, "handle"),
+            intern!(py, "emit"),
+            intern!(py, "filter"),
+            intern!(py, "format"),
+            intern!(py, "acquire"),
+            intern!(py, "release"),
+        ];
+        let is_sync = peek(dict, intern!(py, "_is_sync")).is_some_and(|sync| !sync.is(PyBool::new(py, false)));
+        let level = peek(dict, intern!(py, "level"));
+        let level = level.and_then(|level| level.cast_exact::<PyInt>().ok()?.extract().ok());
+        let shape = Self {
+            level,
+            is_plain: has_none(dict, &overrides) && !is_sync,
+        };
+        if let Some(number) = number
+            && let Ok(mut known) = memory.0.try_lock()
+        {
+            *known = Some((number, shape));
+        }
         shape
     }
 
-    fn put(&mut self, which: usize, value: Borrowed<'a, 'py, PyAny>) {
-        match which {
-            0 => self.level = Some(value),
-            1 => self.filters = Some(value),
-            2 => self.formatter = Some(value),
-            3 => self.sender = Some(value),
-            4 => self.is_sync = Some(value),
-            _ => self.overrides = true,
-        }
+    /// Whether a handler with these attributes sends each record that it is given, and no more.
+    #[inline]
+    pub(crate) fn is_direct(&self, dict: &Bound<'_, PyDict>) -> bool {
+        self.is_plain
+            && peek(dict, intern!(dict.py(), "filters"))
+                .is_some_and(|filters| filters.cast_exact::<PyList>().is_ok_and(|filters| filters.is_empty()))
     }
 }

@@ -4,16 +4,15 @@
 //! clock, threads, processes, `_srcfile`, the flags `logThreads` and the like, the record factory.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyCFunction, PyDict, PyFloat, PyInt, PyString};
 
-use crate::changes::Changes;
 use crate::originals::{Originals, Part};
-use crate::{role, surroundings};
+use crate::{role, stamp, surroundings};
 use crate::sys::interpreter::{holds, peek};
 
 /// See the file's head.
@@ -30,8 +29,10 @@ pub(crate) struct World {
     pub(crate) modules: Py<PyDict>,
     /// `logging._srcfile`.
     pub(crate) source: String,
-    /// Of the modules' dictionaries, and of the names of levels.
-    changes: Changes,
+    /// Those of the modules, and the names of levels.
+    dicts: [Py<PyDict>; 5],
+    /// The number of their state at the last look that was to our liking; 0: there was none.
+    good: AtomicU64,
     /// Whether `logging.raiseExceptions` is true.
     raises: AtomicBool,
     /// The names of the levels from 0 to 50, by tens.
@@ -111,9 +112,10 @@ impl World {
         let threads = keep(&mut things, &threading, "_active")?.cast_into_exact::<PyDict>()?;
         let ours = py.import("logserv._native")?.getattr("LogRecord")?;
         let level_names = logging.getattr("_levelToName")?.cast_into_exact::<PyDict>()?;
-        let watched = vec![globals.clone(), os.dict(), time.dict(), threading.dict(), level_names];
+        let dicts = [globals.clone(), os.dict(), time.dict(), threading.dict(), level_names];
         Ok(Some(Self {
-            changes: Changes::of(py, watched),
+            dicts: dicts.map(Bound::unbind),
+            good: AtomicU64::new(0),
             raises: AtomicBool::new(true),
             level_names: Mutex::default(),
             things,
@@ -131,7 +133,8 @@ impl World {
     /// Whether it is all as it was, and records are made by `logging.LogRecord`, or by ours, which makes the same.
     #[inline]
     pub(crate) fn is_plain(&self, py: Python<'_>) -> bool {
-        if self.changes.are_none(py) {
+        let good = self.good.load(Ordering::Relaxed); // with the GIL
+        if good != 0 && self.with_dicts(py, |dicts| stamp::is(py, good, dicts)) {
             return self.has_plain_record_class(py);
         }
         self.look(py)
@@ -139,9 +142,10 @@ impl World {
 
     #[cold]
     fn look(&self, py: Python<'_>) -> bool {
-        let state = self.changes.state(py);
+        // Before the look: what changes meanwhile makes it void.
+        let number = self.with_dicts(py, |dicts| stamp::take(py, dicts)).unwrap_or_default();
+        self.good.store(0, Ordering::Relaxed);
         if !(self.is_unchanged(py) && self.makes_plain_records(py)) {
-            self.changes.forget();
             return false;
         }
         let logging = self.logging.bind(py);
@@ -162,8 +166,14 @@ impl World {
         let stale = std::mem::replace(&mut *place, names);
         drop(place);
         drop(stale);
-        self.changes.note(state);
+        self.good.store(number, Ordering::Relaxed);
         true
+    }
+
+    #[inline]
+    fn with_dicts<R>(&self, py: Python<'_>, ask: impl FnOnce(&[&Bound<'_, PyDict>]) -> R) -> R {
+        let [first, second, third, fourth, fifth] = &self.dicts;
+        ask(&[first.bind(py), second.bind(py), third.bind(py), fourth.bind(py), fifth.bind(py)])
     }
 
     /// `logging.raiseExceptions`, where [`is_plain`](Self::is_plain) has just said yes.

@@ -2,8 +2,9 @@
 //!
 //! In: dictionaries that the caller holds, on a thread that is attached to the interpreter. The third room of `unsafe`.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
@@ -44,26 +45,47 @@ extern "C" fn count_change(
     0
 }
 
-/// Has changes of these dictionaries counted from now on, where this version of Python can do that (3.12 and later).
-/// Returns whether it can. Call it once.
-pub(crate) fn watch(dicts: &[Bound<'_, PyDict>]) -> bool {
-    type AddWatcher = unsafe extern "C" fn(extern "C" fn(c_int, *mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject) -> c_int) -> c_int;
-    type Watch = unsafe extern "C" fn(c_int, *mut ffi::PyObject) -> c_int;
-    // SAFETY: names of functions that have had these signatures since Python 3.12, and before it do not exist; the
-    // dictionaries live, and an error is cleared. The callback is a function of this library, which Python never unloads.
-    unsafe {
-        let find = |name: &std::ffi::CStr| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
-        let (add, watch) = (find(c"PyDict_AddWatcher"), find(c"PyDict_Watch"));
-        if add.is_null() || watch.is_null() {
-            return false;
+type Callback = extern "C" fn(c_int, *mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject) -> c_int;
+type Watch = unsafe extern "C" fn(c_int, *mut ffi::PyObject) -> c_int;
+
+/// The number of our watcher, and the function that sets it on a dictionary.
+static WATCHER: OnceLock<Option<(c_int, Watch)>> = OnceLock::new();
+
+fn watcher() -> Option<(c_int, Watch)> {
+    type AddWatcher = unsafe extern "C" fn(Callback) -> c_int;
+    *WATCHER.get_or_init(|| {
+        // SAFETY: names of functions that have had these signatures since Python 3.12, and before it do not exist. The
+        // callback is a function of this library, which Python never unloads. We are attached, and an error is cleared.
+        unsafe {
+            let find = |name: &CStr| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+            let (add, watch) = (find(c"PyDict_AddWatcher"), find(c"PyDict_Watch"));
+            if add.is_null() || watch.is_null() {
+                return None;
+            }
+            let add = std::mem::transmute::<*mut c_void, AddWatcher>(add);
+            let watch = std::mem::transmute::<*mut c_void, Watch>(watch);
+            let id = add(count_change);
+            ffi::PyErr_Clear();
+            (id >= 0).then_some((id, watch))
         }
-        let add = std::mem::transmute::<*mut c_void, AddWatcher>(add);
-        let watch = std::mem::transmute::<*mut c_void, Watch>(watch);
-        let id = add(count_change);
-        let is_watched = id >= 0 && dicts.iter().all(|dict| watch(id, dict.as_ptr()) == 0);
-        ffi::PyErr_Clear();
-        is_watched
+    })
+}
+
+/// Whether dictionaries can be watched (Python 3.12 and later, while one of its eight watchers is free).
+pub(crate) fn can_watch() -> bool {
+    watcher().is_some()
+}
+
+/// Has changes of these dictionaries counted from now on. Returns whether it is so.
+pub(crate) fn watch(all: &[&Bound<'_, PyDict>]) -> bool {
+    let Some((id, watch)) = watcher() else { return false };
+    // SAFETY: our watcher, and dictionaries that live; an error is cleared.
+    let are_watched = all.iter().all(|dict| unsafe { watch(id, dict.as_ptr()) } == 0);
+    if !are_watched {
+        // SAFETY: attached.
+        unsafe { ffi::PyErr_Clear() };
     }
+    are_watched
 }
 
 /// How many changes of watched dictionaries there have been.

@@ -1,0 +1,84 @@
+//! Whether a few dictionaries are what they were, without looking at what is in them.
+//!
+//! In: dictionaries. Out: a number that stands for their state: the same number, the same state. Python 3.12 and later call us
+//! before a watched dictionary is changed, 3.11 numbers a dictionary's states; where neither is found to work there is no
+//! number, and every look is a close one.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+use crate::sys::dicts;
+
+/// How this interpreter tells of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// A change of any watched dictionary changes the number of all.
+    Watched,
+    Numbered,
+    Unknown,
+}
+
+fn way(py: Python<'_>) -> Way {
+    static WAY: PyOnceLock<Way> = PyOnceLock::new();
+    *WAY.get_or_init(py, || {
+        let (watches, numbers) = (dicts::can_watch(), are_numbered(py).unwrap_or(false));
+        if py.version_info() >= (3, 12) {
+            if watches { Way::Watched } else { Way::Unknown }
+        } else if numbers {
+            Way::Numbered
+        } else {
+            Way::Unknown
+        }
+    })
+}
+
+/// The number of the present state of these, which are followed from now on. Never 0.
+pub(crate) fn take(py: Python<'_>, all: &[&Bound<'_, PyDict>]) -> Option<u64> {
+    match way(py) {
+        Way::Watched => dicts::watch(all).then(|| dicts::changes() + 1),
+        Way::Numbered => Some(sum(all)),
+        Way::Unknown => None,
+    }
+}
+
+/// Whether [`is`] needs no dictionaries to answer.
+#[inline]
+pub(crate) fn needs_no_dicts(py: Python<'_>) -> bool {
+    way(py) == Way::Watched
+}
+
+/// Whether these, which have been [taken](take), are still in the state of this number.
+#[inline]
+pub(crate) fn is(py: Python<'_>, number: u64, all: &[&Bound<'_, PyDict>]) -> bool {
+    match way(py) {
+        Way::Watched => dicts::changes() + 1 == number,
+        Way::Numbered => sum(all) == number,
+        Way::Unknown => false,
+    }
+}
+
+/// Each change of any of them makes it larger: the numbers of a process only grow.
+#[inline]
+fn sum(all: &[&Bound<'_, PyDict>]) -> u64 {
+    all.iter().map(|dict| dicts::version(dict)).fold(1, u64::wrapping_add)
+}
+
+/// Changes dictionaries of our own, and looks at what their numbers do.
+fn are_numbered(py: Python<'_>) -> PyResult<bool> {
+    let (first, second) = (PyDict::new(py), PyDict::new(py));
+    let mut seen = Vec::new();
+    for number in 0..3 {
+        for dict in [&first, &second] {
+            dict.set_item("key", number)?;
+            let version = dicts::version(dict);
+            if dict.get_item("key")?.is_none() || dicts::version(dict) != version {
+                return Ok(false);
+            }
+            seen.push(version);
+        }
+    }
+    first.del_item("key")?;
+    seen.push(dicts::version(&first));
+    Ok(seen.is_sorted_by(|before, after| before < after))
+}
