@@ -159,11 +159,7 @@ impl<'py> Job<'_, 'py> {
             long.exc_text = Some(text);
         }
         let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
-        let head = Record {
-            kind: RecordKind::Fields,
-            formatter: compiled.id,
-            ..gathered.numbers.clone()
-        };
+        let head = (RecordKind::Fields, compiled.id);
         Ok(self.write(head, &gathered, &long, is_supported, out))
     }
 
@@ -284,12 +280,9 @@ impl<'py> Job<'_, 'py> {
             message: Some(Text::new(line)),
             ..LongTexts::default()
         };
-        let head = Record {
-            kind: RecordKind::Line,
-            ..gathered.numbers.clone()
-        };
+        let head = (RecordKind::Line, 0);
         let was_cut = self
-            .write(head.clone(), &gathered, &long, |_| true, out)
+            .write(head, &gathered, &long, |_| true, out)
             .unwrap_or_default();
         let line = long.message.as_ref().map_or("", Text::as_str);
         let room = Record::decode(out).map_or(0, |(record, _)| record.message.map_or(0, str::len));
@@ -331,7 +324,7 @@ impl<'py> Job<'_, 'py> {
     /// [`write`], within this job's limit.
     fn write(
         &self,
-        head: Record<'_>,
+        head: (RecordKind, u32),
         gathered: &Gathered<'_>,
         long: &LongTexts<'_>,
         is_supported: impl Fn(&Record<'_>) -> bool,
@@ -345,13 +338,24 @@ impl<'py> Job<'_, 'py> {
 /// whether something was cut; `None`: what would be written is not supported.
 pub(crate) fn write(
     record_max: usize,
-    head: Record<'_>,
+    (kind, formatter): (RecordKind, u32),
     gathered: &Gathered<'_>,
     long: &LongTexts<'_>,
     is_supported: impl Fn(&Record<'_>) -> bool,
     out: &mut Vec<u8>,
 ) -> Option<bool> {
+    let numbers = &gathered.numbers;
     let whole = Record {
+        kind,
+        formatter,
+        level_no: numbers.level_no,
+        created: numbers.created,
+        msecs: numbers.msecs,
+        relative_created: numbers.relative_created,
+        line_no: numbers.line_no,
+        thread: numbers.thread,
+        process: numbers.process,
+        utc_offset_s: numbers.utc_offset_s,
         message: long.message.as_ref().map(Text::as_str),
         exc_text: long.exc_text.as_ref().map(Text::as_str),
         stack_info: long.stack_info.as_ref().map(Text::as_str),
@@ -364,7 +368,7 @@ pub(crate) fn write(
         process_name: gathered.process_name.as_ref().map(Text::as_str),
         task_name: gathered.task_name.as_ref().map(Text::as_str),
         level_name: gathered.level_name.as_ref().map(Text::as_str),
-        ..head
+        ..Record::default()
     };
     let room = record_max.saturating_sub(HEADER_LEN + TEXT_HEADS_LEN + gathered.used);
     let mut shorter = [const { None }; TEXTS];

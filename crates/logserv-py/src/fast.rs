@@ -5,11 +5,15 @@
 //! nothing is remembered but what classes and code objects are like.
 //! Not here: how the call begins (`logger.rs`), which handlers there are (`reach.rs`).
 
+use std::sync::Arc;
+
 use logserv_wire::record::{Record, RecordKind};
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, intern};
+
+use smallvec::SmallVec;
 
 use crate::caller::{self, Caller};
 use crate::encode::{LongTexts, Plan, attributes_max, write};
@@ -55,7 +59,7 @@ impl<'py> Call<'_, 'py> {
     pub(crate) fn run(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
         let py = self.py;
         let originals = Originals::get(py)?;
-        let mut plans = Vec::with_capacity(targets.len());
+        let mut plans = SmallVec::<[Arc<Plan>; 2]>::new();
         let mut needs = 0;
         for target in targets {
             let plan = target.sender.get().plan(&target.handler, originals);
@@ -131,11 +135,7 @@ impl<'py> Call<'_, 'py> {
             let sender = target.sender.get();
             sender.mirror(self.world.raises());
             let mut bytes = sender.take_buffer();
-            let head = Record {
-                kind: RecordKind::Fields,
-                formatter: compiled.id,
-                ..gathered.numbers.clone()
-            };
+            let head = (RecordKind::Fields, compiled.id);
             let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
             let Some(was_cut) = write(sender.record_max(), head, &gathered, &long, is_supported, &mut bytes) else {
                 if plans.len() == 1 {

@@ -78,13 +78,20 @@ impl Keys {
     }
 
     /// Which attribute `key` names. `hint` is where to look first, and is moved behind the one found.
+    #[inline]
     pub(crate) fn find(&self, key: &Bound<'_, PyString>, hint: &mut usize) -> Option<Standard> {
         let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
-        let place = match self.0.get(*hint) {
-            Some(name) if is_key(name) => Some(*hint),
-            _ => self.0.iter().position(is_key),
-        };
-        if let Some(place) = place {
+        if self.0.get(*hint).is_some_and(is_key) {
+            *hint += 1;
+            return ALL.get(*hint - 1).map(|(standard, _)| *standard);
+        }
+        self.search(key, hint)
+    }
+
+    #[cold]
+    fn search(&self, key: &Bound<'_, PyString>, hint: &mut usize) -> Option<Standard> {
+        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
+        if let Some(place) = self.0.iter().position(is_key) {
             *hint = place + 1;
             return ALL.get(place).map(|(standard, _)| *standard);
         }

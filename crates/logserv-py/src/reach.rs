@@ -6,6 +6,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList};
+use smallvec::SmallVec;
 
 use crate::role::Roles;
 use crate::sender::Sender;
@@ -18,10 +19,13 @@ pub(crate) struct Target<'py> {
     pub(crate) sender: Bound<'py, Sender>,
 }
 
+/// Mostly one.
+pub(crate) type Targets<'py> = SmallVec<[Target<'py>; 2]>;
+
 /// What was found.
 pub(crate) enum Reach<'py> {
     /// These take the record; none of them where all have a higher level.
-    Ours(Vec<Target<'py>>),
+    Ours(Targets<'py>),
     /// Somebody else has a say, or there is no handler at all.
     Others,
 }
@@ -29,7 +33,7 @@ pub(crate) enum Reach<'py> {
 /// All handlers on the way from a logger, of which this is known, to its root.
 #[inline]
 pub(crate) fn of<'py>(logger: &Above<'_, 'py>, level: i32, roles: &Roles) -> Reach<'py> {
-    let mut targets = Vec::new();
+    let mut targets = Targets::new();
     let mut found = 0;
     let mut next = match see(logger, level, roles, &mut targets, &mut found) {
         Ok(next) => next,
@@ -63,7 +67,7 @@ fn see<'py>(
     logger: &Above<'_, 'py>,
     level: i32,
     roles: &Roles,
-    targets: &mut Vec<Target<'py>>,
+    targets: &mut Targets<'py>,
     found: &mut usize,
 ) -> Result<Option<Bound<'py, PyAny>>, Opaque> {
     let py = logger.parent.py();

@@ -146,7 +146,9 @@ text_fields! {
 }
 
 /// Writes a field's head and body. Bodies longer than [`FIELD_LEN_MAX`] are the caller's to cut beforehand.
+#[inline]
 fn put_field(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    out.reserve(4 + body.len());
     put_field_head(out, tag, body.len());
     out.extend_from_slice(body);
 }
