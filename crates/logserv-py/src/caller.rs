@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::sys::interpreter::{current_frame, place_of};
+use crate::sys::interpreter::{code_of, current_frame, line_of};
 
 /// Code objects remembered at most, in places that follow from their address: of two that share one the newer stays. A
 /// program has some hundred that log. Each keeps its module's code from being freed.
@@ -29,7 +29,13 @@ pub(crate) struct Site {
     pub(crate) func_name: Py<PyString>,
     /// Whether the library skips its frames.
     is_internal: bool,
+    /// Lines of the last calls from here, each with the instruction that it belongs to: to find one Python goes through
+    /// the lines of all the code before it.
+    lines: Mutex<[(i32, u32); LINES_MAX]>,
 }
+
+/// Calls of loggers remembered for each function.
+const LINES_MAX: usize = 16;
 
 /// A place in a program.
 #[derive(Debug)]
@@ -44,8 +50,7 @@ pub(crate) struct Caller {
 pub(crate) fn find(py: Python<'_>, source: &str, mut stacklevel: u64) -> Option<Caller> {
     let mut frame = current_frame(py)?;
     loop {
-        let (code, line_no) = place_of(&frame);
-        let site = site_of(&code, source)?;
+        let site = site_of(&code_of(&frame), source)?;
         if !site.is_internal {
             stacklevel -= 1;
         }
@@ -57,10 +62,29 @@ pub(crate) fn find(py: Python<'_>, source: &str, mut stacklevel: u64) -> Option<
                 continue;
             }
         }
-        return Some(Caller {
-            site,
-            line_no: line_no?,
-        });
+        let line_no = site.line_of(&frame)?;
+        return Some(Caller { site, line_no });
+    }
+}
+
+impl Site {
+    /// The line that a frame of this code is at.
+    fn line_of(&self, frame: &Bound<'_, PyAny>) -> Option<u32> {
+        let instruction: i32 = frame.getattr(intern!(frame.py(), "f_lasti")).ok()?.extract().ok()?;
+        let place = usize::try_from(instruction / 2).ok()? % LINES_MAX;
+        if let Ok(lines) = self.lines.try_lock()
+            && let Some((known, line)) = lines.get(place)
+            && *known == instruction
+        {
+            return Some(*line);
+        }
+        let line = line_of(frame)?;
+        if let Ok(mut lines) = self.lines.try_lock()
+            && let Some(place) = lines.get_mut(place)
+        {
+            *place = (instruction, line);
+        }
+        Some(line)
     }
 }
 
@@ -96,6 +120,7 @@ fn look(code: &Bound<'_, PyAny>, source: &str) -> Option<Site> {
         path_name: path_name.unbind(),
         func_name: func_name.unbind(),
         is_internal,
+        lines: Mutex::new([(-1, 0); LINES_MAX]),
         code: code.clone().unbind(),
     })
 }

@@ -24,10 +24,10 @@ use crate::moment::Moment;
 use crate::names::Standard;
 use crate::originals::Originals;
 use crate::reach::Target;
-use crate::sys::interpreter::percent;
+use crate::sys::interpreter::{self, Arguments};
 use crate::text::Text;
 use crate::world::World;
-use crate::{clock, surroundings};
+use crate::{clock, percent, surroundings};
 
 /// What came of the attempt.
 pub(crate) enum Outcome {
@@ -47,7 +47,9 @@ pub(crate) struct Call<'a, 'py> {
     pub(crate) level: Bound<'py, PyAny>,
     pub(crate) level_no: i32,
     pub(crate) msg: Borrowed<'a, 'py, PyAny>,
-    pub(crate) args: Bound<'py, PyTuple>,
+    /// Those of the call, of which the message's begin at `first`.
+    pub(crate) arguments: Arguments<'a, 'py>,
+    pub(crate) first: usize,
     pub(crate) extra: Extra<'py>,
 }
 
@@ -77,17 +79,24 @@ impl<'py> Call<'_, 'py> {
             needs |= compiled.needs.standard;
             plans.push(plan);
         }
-        let is_simple = self.args.is_empty() && self.msg.is_exact_instance_of::<PyString>()
-            || self.args.iter_borrowed().all(|value| is_simple(&value));
+        let is_simple = self.msg.is_exact_instance_of::<PyString>()
+            && (self.first..self.arguments.len())
+                .all(|place| self.arguments.get(place).is_some_and(|value| is_simple(&value)));
         // User code is to run as often as it would.
         if targets.len() > 1 && (!is_simple || self.extra.exc_info.is_some()) {
             return Ok(Outcome::Ordinary);
         }
         let moment = Moment::now(self.world.start);
-        let Some(caller) = caller::find(py, &self.world.source, self.extra.stacklevel) else {
-            return Ok(Outcome::Ordinary);
+        // Who does not show it does not need it; a record that is made after all looks for it again.
+        let caller = if needs & OF_CALLER == 0 {
+            None
+        } else {
+            match self.caller() {
+                Some(caller) => Some(caller),
+                None => return Ok(Outcome::Ordinary),
+            }
         };
-        let Some(mut gathered) = self.gather(needs, moment, &caller)? else {
+        let Some(mut gathered) = self.gather(needs, moment, caller.as_ref())? else {
             return Ok(Outcome::Ordinary);
         };
         let is_own = |name: &str| plans.iter().any(|plan| shows(plan, name));
@@ -106,13 +115,13 @@ impl<'py> Call<'_, 'py> {
             }
             Err(error) => {
                 for target in targets {
-                    let record = self.record(&caller)?;
+                    let record = self.record()?;
                     report(&target.handler, &record, Err(error.clone_ref(py)))?;
                 }
                 return Ok(Outcome::Done);
             }
         };
-        let Some(message) = Text::exact(&message).filter(|text| !text.is_escaped()) else {
+        let Some(message) = message else {
             return Ok(Outcome::Ordinary);
         };
         let mut long = LongTexts {
@@ -126,7 +135,7 @@ impl<'py> Call<'_, 'py> {
                     Ok(Some(text)) => long.exc_text = Some(text),
                     Ok(None) => return Ok(Outcome::Ordinary),
                     Err(error) => {
-                        let record = self.record(&caller)?;
+                        let record = self.record()?;
                         report(&target.handler, &record, Err(error))?;
                         continue;
                     }
@@ -141,7 +150,7 @@ impl<'py> Call<'_, 'py> {
                 if plans.len() == 1 {
                     return Ok(Outcome::Ordinary);
                 }
-                let record = self.record(&caller)?;
+                let record = self.record()?;
                 report(&target.handler, &record, sender.send(py, &target.handler, &record))?;
                 continue;
             };
@@ -149,7 +158,7 @@ impl<'py> Call<'_, 'py> {
             sender.announce_level(&target.handler, &bytes);
             sender.push(py, bytes);
             if let Some(refusal) = sender.take_refusal() {
-                let record = self.record(&caller)?;
+                let record = self.record()?;
                 report(&target.handler, &record, Ok(Some(refusal)))?;
             }
         }
@@ -162,7 +171,7 @@ impl<'py> Call<'_, 'py> {
     }
 
     /// What the formatters show, and what the server needs; `None`: something is unusual.
-    fn gather(&self, needs: u32, moment: Moment, caller: &Caller) -> PyResult<Option<Gathered<'py>>> {
+    fn gather(&self, needs: u32, moment: Moment, caller: Option<&Caller>) -> PyResult<Option<Gathered<'py>>> {
         let py = self.py;
         let has = |standard: Standard| needs & standard.bit() != 0;
         let mut gathered = Gathered::of_attributes(extra::ATTRIBUTES_MAX);
@@ -171,7 +180,7 @@ impl<'py> Call<'_, 'py> {
         numbers.created = moment.created;
         numbers.msecs = moment.msecs;
         numbers.relative_created = moment.relative_created;
-        numbers.line_no = caller.line_no;
+        numbers.line_no = caller.map_or(0, |caller| caller.line_no);
         numbers.utc_offset_s = clock::utc_offset_s(moment.created);
         numbers.thread = Some(surroundings::thread());
         numbers.process = Some(logserv_client::process_id());
@@ -191,10 +200,12 @@ impl<'py> Call<'_, 'py> {
             };
             name.into_any()
         });
-        put!(PathName, path_name, caller.site.path_name.bind(py).as_any());
-        put!(FileName, file_name, caller.site.file_name.bind(py).as_any());
-        put!(Module, module, caller.site.module.bind(py).as_any());
-        put!(FuncName, func_name, caller.site.func_name.bind(py).as_any());
+        if let Some(Caller { site, .. }) = caller {
+            put!(PathName, path_name, site.path_name.bind(py).as_any());
+            put!(FileName, file_name, site.file_name.bind(py).as_any());
+            put!(Module, module, site.module.bind(py).as_any());
+            put!(FuncName, func_name, site.func_name.bind(py).as_any());
+        }
         put!(ThreadName, thread_name, surroundings::thread_name(py, self.world)?);
         put!(ProcessName, process_name, surroundings::process_name(py, self.world));
         if has(Standard::TaskName) && !self.world.has_task_name {
@@ -209,25 +220,34 @@ impl<'py> Call<'_, 'py> {
         Ok(Some(gathered))
     }
 
-    /// `record.getMessage()`.
-    fn message(&self) -> PyResult<Bound<'py, PyAny>> {
-        let msg = self.msg.to_owned();
-        let msg = if msg.is_exact_instance_of::<PyString>() {
-            msg.cast_into::<PyString>()?
-        } else {
-            msg.str()?
+    /// Who called.
+    fn caller(&self) -> Option<Caller> {
+        caller::find(self.py, &self.world.source, self.extra.stacklevel)
+    }
+
+    /// `record.getMessage()`; `None`: it is no usual text.
+    fn message(&self) -> PyResult<Option<Text<'py>>> {
+        let usual = |text: Bound<'py, PyAny>| Text::exact(&text).filter(|text| !text.is_escaped());
+        let msg = match self.msg.cast_exact::<PyString>() {
+            Ok(msg) => msg.to_owned(),
+            Err(_) => self.msg.str()?,
         };
-        match self.args.len() {
-            0 => Ok(msg.into_any()),
-            1 => {
-                let only = self.args.get_item(0)?;
-                if !is_simple(&only) && is_mapping(&only)? {
-                    return percent(&msg, &only);
-                }
-                percent(&msg, self.args.as_any())
-            }
-            _ => percent(&msg, self.args.as_any()),
+        if self.first >= self.arguments.len() {
+            return Ok(usual(msg.into_any()));
         }
+        if let Ok(text) = msg.to_str()
+            && let Some(text) = percent::render(text, &self.arguments, self.first)
+        {
+            return Ok(Some(Text::Made(text)));
+        }
+        let args = self.arguments.tuple_from(self.first)?;
+        if args.len() == 1 {
+            let only = args.get_item(0)?;
+            if !is_simple(&only) && is_mapping(&only)? {
+                return interpreter::percent(&msg, &only).map(usual);
+            }
+        }
+        interpreter::percent(&msg, args.as_any()).map(usual)
     }
 
     /// The text of the exception; `None`: it is no ordinary `str`.
@@ -237,27 +257,42 @@ impl<'py> Call<'_, 'py> {
     }
 
     /// The record that the library would have made, for whoever has to see one.
-    fn record(&self, caller: &Caller) -> PyResult<Bound<'py, PyAny>> {
+    fn record(&self) -> PyResult<Bound<'py, PyAny>> {
         let py = self.py;
-        let none = py.None();
-        let exc_info = self.extra.exc_info.as_ref().map_or(none.bind(py), |info| info.as_any());
-        let extra = self.extra.dict.as_ref().map_or(none.bind(py), |extra| extra.as_any());
+        let none = py.None().into_bound(py);
+        let (path_name, line_no, func_name) = match self.caller() {
+            Some(Caller { site, line_no }) => (
+                site.path_name.bind(py).clone().into_any(),
+                line_no,
+                site.func_name.bind(py).clone().into_any(),
+            ),
+            None => (none.clone(), 0, none.clone()),
+        };
+        let exc_info = self.extra.exc_info.as_ref().map_or(&none, |info| info.as_any());
+        let extra = self.extra.dict.as_ref().map_or(&none, |extra| extra.as_any());
         self.logger.call_method1(
             intern!(py, "makeRecord"),
             (
                 &self.name,
                 &self.level,
-                caller.site.path_name.bind(py),
-                caller.line_no,
+                path_name,
+                line_no,
                 self.msg,
-                &self.args,
+                self.arguments.tuple_from(self.first)?,
                 exc_info,
-                caller.site.func_name.bind(py),
+                func_name,
                 extra,
             ),
         )
     }
 }
+
+/// The attributes that say who called.
+const OF_CALLER: u32 = Standard::PathName.bit()
+    | Standard::FileName.bit()
+    | Standard::Module.bit()
+    | Standard::FuncName.bit()
+    | Standard::LineNo.bit();
 
 /// Whether making a text of this runs no code of the application.
 fn is_simple(value: &Bound<'_, PyAny>) -> bool {

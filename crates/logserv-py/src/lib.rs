@@ -19,6 +19,7 @@ mod logger;
 mod moment;
 mod names;
 mod originals;
+mod percent;
 mod reach;
 mod render;
 mod role;

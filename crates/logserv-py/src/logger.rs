@@ -188,7 +188,8 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
         level,
         level_no,
         msg,
-        args: arguments.tuple_from(before + 1)?,
+        arguments: *arguments,
+        first: before + 1,
         extra,
     }
     .run(&targets)

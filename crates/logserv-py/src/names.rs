@@ -49,7 +49,7 @@ impl Standard {
     }
 
     /// Its bit in a set of standard attributes.
-    pub(crate) fn bit(self) -> u32 {
+    pub(crate) const fn bit(self) -> u32 {
         1 << self as u32
     }
 

@@ -12,6 +12,8 @@ pub(crate) enum Text<'py> {
     Whole(Bound<'py, PyString>),
     /// The text with escapes in the place of lone surrogates (`\udc80`).
     Escaped(String),
+    /// One that was made here.
+    Made(String),
     /// One of our own.
     Static(&'static str),
 }
@@ -40,7 +42,7 @@ impl<'py> Text<'py> {
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Text::Whole(text) => text.to_str().unwrap_or_default(),
-            Text::Escaped(text) => text,
+            Text::Escaped(text) | Text::Made(text) => text,
             Text::Static(text) => text,
         }
     }

@@ -100,17 +100,18 @@ pub(crate) fn current_frame(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     unsafe { Borrowed::from_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) }.map(|frame| frame.to_owned())
 }
 
-/// The frame's code and the line it is at, where it has one. Only for what [`current_frame`] gave, or its `f_back`.
+/// The frame's code. Only for what [`current_frame`] gave, or its `f_back`.
 #[inline]
-pub(crate) fn place_of<'py>(frame: &Bound<'py, PyAny>) -> (Bound<'py, PyAny>, Option<u32>) {
-    let py = frame.py();
-    let frame: *mut ffi::PyFrameObject = frame.as_ptr().cast();
+pub(crate) fn code_of<'py>(frame: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
     // SAFETY: a frame; it always has a code object, given as a new reference.
-    unsafe {
-        let code = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast());
-        let line = u32::try_from(ffi::PyFrame_GetLineNumber(frame)).ok();
-        (code, line)
-    }
+    unsafe { Bound::from_owned_ptr(frame.py(), ffi::PyFrame_GetCode(frame.as_ptr().cast()).cast()) }
+}
+
+/// The line that the frame is at, where it has one. Only for what [`current_frame`] gave, or its `f_back`.
+#[inline]
+pub(crate) fn line_of(frame: &Bound<'_, PyAny>) -> Option<u32> {
+    // SAFETY: a frame.
+    u32::try_from(unsafe { ffi::PyFrame_GetLineNumber(frame.as_ptr().cast()) }).ok()
 }
 
 /// `text % arguments`.
