@@ -14,7 +14,7 @@ use logserv_wire::record::split_first;
 use serde_json::Value;
 
 use crate::attach::{self, Welcome};
-use crate::config::Refusal;
+use crate::config::{Protocol, Refusal};
 use crate::cut;
 use crate::formatters::{forget_formatter, formatter_of};
 use crate::link::{Link, Lost};
@@ -126,7 +126,7 @@ impl Conversation {
         let (json, offered) = attach::open(sender);
         Frame::Open { json: &json }.encode(link.out());
         let welcome = self.wait_for(sender, link, |talk| talk.welcome.clone())?;
-        sender.is_welcome();
+        sender.is_welcome(Protocol::Two);
         let name = offered.as_ref().filter(|_| welcome.is_to_pass);
         if let Some(name) = name
             && attach::exchange(sender, name)?

@@ -41,7 +41,7 @@ pub(crate) fn converse(
         state.leave_ring();
         state.connected(Protocol::One, Instant::now());
     }
-    sender.is_welcome();
+    sender.is_welcome(Protocol::One);
     let mut pickles = Pickles {
         conversation: &mut conversation,
         formatter: 0,

@@ -13,6 +13,7 @@ use logserv_wire::handshake::client::{Conversation, HELLO_LINE, Identity, Next};
 use serde_json::Value;
 
 use crate::backoff::Backoff;
+use crate::config::Protocol;
 use crate::launch::Launcher;
 use crate::limits::{BARE_ERROR_QUIET, LAUNCH_LOOK, RETRY_WAITED_FOR};
 use crate::link::{Link, Lost};
@@ -192,8 +193,10 @@ impl Sender<'_> {
     }
 
     /// A server has let us in.
-    pub(crate) fn is_welcome(&mut self) {
-        self.shared.common.was_welcomed.store(true, Ordering::Relaxed); // ordered by nothing: a lone flag
+    pub(crate) fn is_welcome(&mut self, protocol: Protocol) {
+        let common = &self.shared.common;
+        common.was_welcomed.store(true, Ordering::Relaxed); // ordered by nothing, here and below: lone flags
+        common.renders.store(protocol == Protocol::Two, Ordering::Relaxed);
         self.shared.tell();
     }
 

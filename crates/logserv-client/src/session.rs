@@ -41,6 +41,7 @@ impl Session {
             config,
             tells_trouble: AtomicBool::new(true),
             was_welcomed: AtomicBool::new(false),
+            renders: AtomicBool::new(false),
         };
         Session {
             common: Arc::new(common),
@@ -156,6 +157,13 @@ impl Session {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.shared().statistics()
+    }
+
+    /// Whether the last server that let us in speaks 2.0, and so renders the lines: it needs no more of a record than its
+    /// formatter shows. Costs one atomic load.
+    #[must_use]
+    pub fn renders(&self) -> bool {
+        self.common.renders.load(Ordering::Relaxed) // a lone flag
     }
 
     /// Whether lines about trouble go to stderr (mirrors `logging.raiseExceptions`; at first: yes).

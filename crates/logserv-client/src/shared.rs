@@ -34,6 +34,8 @@ pub(crate) struct Common {
     pub(crate) tells_trouble: AtomicBool,
     /// Whether a server has ever welcomed this configuration: from then on nothing may truncate.
     pub(crate) was_welcomed: AtomicBool,
+    /// Whether the last server that let us in speaks 2.0.
+    pub(crate) renders: AtomicBool,
 }
 
 /// See the file's head.

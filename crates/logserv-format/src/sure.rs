@@ -30,7 +30,12 @@ const SHORT_LEN: usize = 400;
 
 impl Sure {
     /// `None`: every record has to be tried.
-    pub(crate) fn of(pieces: &[Piece], names: &Names, time: Option<&TimePlan>, times_len_max: usize) -> Option<Self> {
+    pub(crate) fn of(
+        pieces: &[Piece],
+        names: &Names,
+        time: Option<&TimePlan>,
+        times_len_max: usize,
+    ) -> Option<Self> {
         let mut sure = Self {
             fixed_len: times_len_max,
             fields: 2, // exception and stack
@@ -59,8 +64,8 @@ impl Sure {
         let kind = conversion.map_or(Kind::Text(Text::Str), |conversion| conversion.kind);
         let is_text = kind == Kind::Text(Text::Str);
         match name {
-            "name" | "message" | "levelname" | "pathname" | "filename" | "module" | "funcName" | "threadName"
-            | "processName" | "taskName" | "asctime"
+            "name" | "message" | "levelname" | "pathname" | "filename" | "module" | "funcName"
+            | "threadName" | "processName" | "taskName" | "asctime"
                 if is_text => {}
             "levelno" | "lineno" if is_text || kind == Kind::Decimal => {}
             "thread" if is_text || kind == Kind::Decimal => self.needs_thread = true,
@@ -81,9 +86,11 @@ impl Sure {
         !record.has_attributes()
             && (!self.needs_thread || record.thread.is_some())
             && (!self.needs_process || record.process.is_some())
-            && (!self.needs_time || (0.0..CREATED_MAX_S).contains(&record.created) && (0.0..1e3).contains(&record.msecs))
+            && (!self.needs_time
+                || (0.0..CREATED_MAX_S).contains(&record.created) && (0.0..1e3).contains(&record.msecs))
             && (!self.needs_offset || record.utc_offset_s.is_some())
-            && self.texts_len(record).saturating_mul(self.fields) <= LINE_LEN_MAX - self.fixed_len.min(LINE_LEN_MAX)
+            && self.texts_len(record).saturating_mul(self.fields)
+                <= LINE_LEN_MAX - self.fixed_len.min(LINE_LEN_MAX)
     }
 
     fn texts_len(&self, record: &Record<'_>) -> usize {

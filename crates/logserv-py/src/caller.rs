@@ -70,7 +70,11 @@ pub(crate) fn find(py: Python<'_>, source: &str, mut stacklevel: u64) -> Option<
 impl Site {
     /// The line that a frame of this code is at.
     fn line_of(&self, frame: &Bound<'_, PyAny>) -> Option<u32> {
-        let instruction: i32 = frame.getattr(intern!(frame.py(), "f_lasti")).ok()?.extract().ok()?;
+        let instruction: i32 = frame
+            .getattr(intern!(frame.py(), "f_lasti"))
+            .ok()?
+            .extract()
+            .ok()?;
         let place = usize::try_from(instruction / 2).ok()? % LINES_MAX;
         if let Ok(lines) = self.lines.try_lock()
             && let Some((known, line)) = lines.get(place)

@@ -88,6 +88,8 @@ pub(crate) struct Job<'a, 'py> {
     pub(crate) record: &'a Bound<'py, PyAny>,
     /// Longest encoded record in bytes.
     pub(crate) record_max: usize,
+    /// Whether whoever renders the line wants no more than is shown in it.
+    pub(crate) only_shown: bool,
 }
 
 impl<'py> Job<'_, 'py> {
@@ -124,7 +126,9 @@ impl<'py> Job<'_, 'py> {
         out: &mut Vec<u8>,
     ) -> PyResult<Option<bool>> {
         let needs = &compiled.needs;
-        let mut gathered = Gathered::from_dict(dict, needs, attributes_max(self.record_max));
+        let is_shown = |name: &str| compiled.formatter.shows_attribute(name);
+        let shown = self.only_shown.then_some(&is_shown as &dyn Fn(&str) -> bool);
+        let mut gathered = Gathered::from_dict(dict, needs, attributes_max(self.record_max), shown);
         let is_json = compiled.formatter.is_json();
         let has_items = is_json && self.put_message_items(&mut gathered, needs);
         let Some(mut long) = self.check(&gathered, compiled)? else {
@@ -274,7 +278,7 @@ impl<'py> Job<'_, 'py> {
         if let Ok(dict) = self.record.getattr(pyo3::intern!(py, "__dict__"))
             && let Ok(dict) = dict.cast_into::<PyDict>()
         {
-            gathered = Gathered::from_dict(&dict, &Needs::default(), 0);
+            gathered = Gathered::from_dict(&dict, &Needs::default(), 0, None);
         }
         let long = LongTexts {
             message: Some(Text::new(line)),
@@ -387,8 +391,7 @@ pub(crate) fn write(
         writer.attribute(name.as_str(), value);
     }
     writer.finish();
-    if !gathered.attributes.is_empty()
-        && !Record::decode(out).is_ok_and(|(record, _)| is_supported(&record))
+    if !gathered.attributes.is_empty() && !Record::decode(out).is_ok_and(|(record, _)| is_supported(&record))
     {
         return None;
     }

@@ -73,7 +73,10 @@ fn is_true(value: &Bound<'_, PyAny>) -> Option<bool> {
 }
 
 /// What `Logger._log` makes of it.
-#[expect(clippy::option_option, reason = "the library's affair, and none, are different answers")]
+#[expect(
+    clippy::option_option,
+    reason = "the library's affair, and none, are different answers"
+)]
 fn exc_info<'py>(value: &Borrowed<'_, 'py, PyAny>) -> Option<Option<Bound<'py, PyTuple>>> {
     let py = value.py();
     if value.is_instance_of::<PyBaseException>() {

@@ -34,7 +34,8 @@ pub(crate) fn log_record<'py>(
     sinfo: Option<&Bound<'py, PyAny>>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let world = World::get(py).filter(|world| world.is_plain(py) || world.has_plain_record_class(py) && world.is_unchanged(py));
+    let world = World::get(py)
+        .filter(|world| world.is_plain(py) || world.has_plain_record_class(py) && world.is_unchanged(py));
     let names = (pathname.cast_exact::<PyString>().ok()).and_then(names_of);
     let logging = Originals::get(py)?.logging_dict.bind(py);
     let level_name = if level.is_exact_instance_of::<pyo3::types::PyInt>() {
@@ -43,7 +44,10 @@ pub(crate) fn log_record<'py>(
         None
     };
     let (Some(world), Some((file_name, module)), Some(level_name)) = (world, names, level_name) else {
-        let class = Originals::get(py)?.logging.bind(py).getattr(intern!(py, "LogRecord"))?;
+        let class = Originals::get(py)?
+            .logging
+            .bind(py)
+            .getattr(intern!(py, "LogRecord"))?;
         let all = (name, level, pathname, lineno, msg, args, exc_info, func, sinfo);
         return class.call(all, kwargs);
     };
@@ -113,9 +117,19 @@ fn names_of<'py>(path: &Bound<'py, PyString>) -> Option<(Bound<'py, PyString>, B
     }
     let text = path.to_str().ok()?;
     let file_name = text.rsplit_once('/').map_or(text, |(_, name)| name);
-    let (file_name, module) = (PyString::new(py, file_name), PyString::new(py, without_extension(file_name)));
-    let names = (path.clone().unbind(), file_name.clone().unbind(), module.clone().unbind());
-    let evicted = PATHS.try_lock().ok().and_then(|mut paths| paths.get_mut(place)?.replace(names));
+    let (file_name, module) = (
+        PyString::new(py, file_name),
+        PyString::new(py, without_extension(file_name)),
+    );
+    let names = (
+        path.clone().unbind(),
+        file_name.clone().unbind(),
+        module.clone().unbind(),
+    );
+    let evicted = PATHS
+        .try_lock()
+        .ok()
+        .and_then(|mut paths| paths.get_mut(place)?.replace(names));
     drop(evicted);
     Some((file_name, module))
 }

@@ -76,7 +76,16 @@ impl<'py> Call<'_, 'py> {
             {
                 return Ok(Outcome::Ordinary);
             }
+            // A server of 2013 is sent the record, whatever its line shows.
             needs |= compiled.needs.standard;
+            if !target.sender.get().wants_only_shown() {
+                needs |= self
+                    .world
+                    .has_task_name
+                    .then_some(Standard::TaskName.bit())
+                    .unwrap_or_default()
+                    | USUAL;
+            }
             plans.push(plan);
         }
         let is_simple = self.msg.is_exact_instance_of::<PyString>()
@@ -103,14 +112,18 @@ impl<'py> Call<'_, 'py> {
         if !extra::put(&self.extra, &mut gathered, is_own) {
             return Ok(Outcome::Ordinary);
         }
-        let has_room = |target: &Target<'_>| gathered.used <= attributes_max(target.sender.get().record_max());
+        let has_room =
+            |target: &Target<'_>| gathered.used <= attributes_max(target.sender.get().record_max());
         if !targets.iter().all(has_room) {
             return Ok(Outcome::Ordinary);
         }
         let message = match self.message() {
             Ok(message) => message,
             Err(_) if is_simple => return Ok(Outcome::Ordinary), // raises again, and nobody has noticed
-            Err(error) if error.is_instance_of::<PyRecursionError>(py) || !error.is_instance_of::<PyException>(py) => {
+            Err(error)
+                if error.is_instance_of::<PyRecursionError>(py)
+                    || !error.is_instance_of::<PyException>(py) =>
+            {
                 return Err(error);
             }
             Err(error) => {
@@ -146,12 +159,23 @@ impl<'py> Call<'_, 'py> {
             let mut bytes = sender.take_buffer();
             let head = (RecordKind::Fields, compiled.id);
             let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
-            let Some(was_cut) = write(sender.record_max(), head, &gathered, &long, is_supported, &mut bytes) else {
+            let Some(was_cut) = write(
+                sender.record_max(),
+                head,
+                &gathered,
+                &long,
+                is_supported,
+                &mut bytes,
+            ) else {
                 if plans.len() == 1 {
                     return Ok(Outcome::Ordinary);
                 }
                 let record = self.record()?;
-                report(&target.handler, &record, sender.send(py, &target.handler, &record))?;
+                report(
+                    &target.handler,
+                    &record,
+                    sender.send(py, &target.handler, &record),
+                )?;
                 continue;
             };
             sender.count(was_cut, &bytes);
@@ -188,7 +212,9 @@ impl<'py> Call<'_, 'py> {
         macro_rules! put {
             ($standard:ident, $place:ident, $object:expr) => {
                 if has(Standard::$standard) {
-                    let Some(text) = text(&$object) else { return Ok(None) };
+                    let Some(text) = text(&$object) else {
+                        return Ok(None);
+                    };
                     gathered.$place = Some(text);
                 }
             };
@@ -206,8 +232,16 @@ impl<'py> Call<'_, 'py> {
             put!(Module, module, site.module.bind(py).as_any());
             put!(FuncName, func_name, site.func_name.bind(py).as_any());
         }
-        put!(ThreadName, thread_name, surroundings::thread_name(py, self.world)?);
-        put!(ProcessName, process_name, surroundings::process_name(py, self.world));
+        put!(
+            ThreadName,
+            thread_name,
+            surroundings::thread_name(py, self.world)?
+        );
+        put!(
+            ProcessName,
+            process_name,
+            surroundings::process_name(py, self.world)
+        );
         if has(Standard::TaskName) && !self.world.has_task_name {
             return Ok(None); // the format raises
         }
@@ -286,6 +320,13 @@ impl<'py> Call<'_, 'py> {
         )
     }
 }
+
+/// The texts and numbers that a record has in every version.
+const USUAL: u32 = OF_CALLER
+    | Standard::Name.bit()
+    | Standard::LevelName.bit()
+    | Standard::ThreadName.bit()
+    | Standard::ProcessName.bit();
 
 /// The attributes that say who called.
 const OF_CALLER: u32 = Standard::PathName.bit()

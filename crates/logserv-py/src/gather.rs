@@ -31,6 +31,19 @@ impl Needs {
     }
 }
 
+/// Attributes that do nothing but stand in a line.
+const OTHERS: u32 = Standard::Name.bit()
+    | Standard::LevelName.bit()
+    | Standard::PathName.bit()
+    | Standard::FileName.bit()
+    | Standard::Module.bit()
+    | Standard::LineNo.bit()
+    | Standard::FuncName.bit()
+    | Standard::RelativeCreated.bit()
+    | Standard::ThreadName.bit()
+    | Standard::ProcessName.bit()
+    | Standard::TaskName.bit();
+
 /// The attributes of one record.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered<'py> {
@@ -70,7 +83,14 @@ pub(crate) struct Gathered<'py> {
 
 impl<'py> Gathered<'py> {
     /// Reads `dict`; all attributes beyond the standard texts and numbers together take at most `attributes_max` bytes.
-    pub(crate) fn from_dict(dict: &Bound<'py, PyDict>, needs: &Needs, attributes_max: usize) -> Self {
+    ///
+    /// `shown`: only what is in a line is wanted, and of attributes beyond the standard ones those whose name it says yes to.
+    pub(crate) fn from_dict(
+        dict: &Bound<'py, PyDict>,
+        needs: &Needs,
+        attributes_max: usize,
+        shown: Option<&dyn Fn(&str) -> bool>,
+    ) -> Self {
         let mut gathered = Gathered {
             room: attributes_max,
             ..Gathered::default()
@@ -86,14 +106,20 @@ impl<'py> Gathered<'py> {
                 return true;
             };
             match keys.find(&key, &mut hint) {
+                Some(standard) if shown.is_some() && OTHERS & standard.bit() != 0 && !needs.has(standard) => {
+                    gathered.present |= standard.bit();
+                }
                 Some(standard) => {
                     if let Some(unusual) = gathered.put_standard(standard, value, needs) {
                         others.push((Text::Static(standard.name()), unusual));
                     }
                 }
                 None => {
-                    gathered.overrides |= key.to_str().is_ok_and(|key| key == "getMessage");
-                    others.push((Text::new(key), value));
+                    let text = key.to_str().ok();
+                    gathered.overrides |= text == Some("getMessage");
+                    if shown.is_none_or(|is_shown| text.is_some_and(is_shown)) {
+                        others.push((Text::new(key), value));
+                    }
                 }
             }
             true

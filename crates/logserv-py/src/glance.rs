@@ -79,7 +79,13 @@ impl Glance {
         let time = originals.time_dict.bind(py);
         let logging = originals.logging_dict.bind(py);
         let is_format_own = peek(&handler_dict, intern!(py, "format")).is_some();
-        if is_format_own || !holds(time, originals.strftime.name.bind(py), originals.strftime_function.bind(py)) {
+        if is_format_own
+            || !holds(
+                time,
+                originals.strftime.name.bind(py),
+                originals.strftime_function.bind(py),
+            )
+        {
             return None;
         }
         Some(Self {
@@ -107,7 +113,10 @@ impl Glance {
         let py = handler.py();
         tags::of(&handler.get_type()) == Some(self.handler_tag)
             && self.formatter.has_class_as_it_was(py)
-            && self.style.as_ref().is_none_or(|style| style.has_class_as_it_was(py))
+            && self
+                .style
+                .as_ref()
+                .is_none_or(|style| style.has_class_as_it_was(py))
             && self.have_dicts_as_they_were(handler, originals)
             && (!self.uses_locale || sys::time_locale_is_c() == self.locale_is_c)
     }
@@ -119,9 +128,10 @@ impl Glance {
         if stamp::needs_no_dicts(py) {
             return stamp::is(py, self.number, &[]);
         }
-        let (Some(handler), Some(formatter)) =
-            (instance_dict(handler), instance_dict(self.formatter.object.bind(py)))
-        else {
+        let (Some(handler), Some(formatter)) = (
+            instance_dict(handler),
+            instance_dict(self.formatter.object.bind(py)),
+        ) else {
             return false;
         };
         let style = match &self.style {

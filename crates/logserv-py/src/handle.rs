@@ -51,7 +51,10 @@ pub(crate) fn adopt_handlers(class: &Bound<'_, PyType>) -> PyResult<()> {
 
 entry!(handle_entry, handle);
 
-fn handle<'py>(handler: Borrowed<'_, 'py, PyAny>, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+fn handle<'py>(
+    handler: Borrowed<'_, 'py, PyAny>,
+    arguments: Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = handler.py();
     if arguments.len() == 1
         && !arguments.has_keywords()
@@ -68,8 +71,15 @@ fn handle<'py>(handler: Borrowed<'_, 'py, PyAny>, arguments: Arguments<'_, 'py>)
         .getattr(intern!(py, "Handler"))?
         .getattr(intern!(py, "handle"))?;
     let mut all = vec![handler.to_owned()];
-    all.extend((0..arguments.len()).filter_map(|place| arguments.get(place)).map(|value| value.to_owned()));
-    handle.call(pyo3::types::PyTuple::new(py, all)?, arguments.keyword_dict()?.as_ref())
+    all.extend(
+        (0..arguments.len())
+            .filter_map(|place| arguments.get(place))
+            .map(|value| value.to_owned()),
+    );
+    handle.call(
+        pyo3::types::PyTuple::new(py, all)?,
+        arguments.keyword_dict()?.as_ref(),
+    )
 }
 
 /// The handler's sender, where a record goes to it without anybody's having a say.
@@ -110,7 +120,9 @@ pub(crate) fn report(
         Ok(Some(refusal)) => handler
             .call_method1(intern!(py, "_tell_refusal"), (record, refusal.0, refusal.1))
             .map(drop),
-        Err(error) if error.is_instance_of::<PyRecursionError>(py) || !error.is_instance_of::<PyException>(py) => {
+        Err(error)
+            if error.is_instance_of::<PyRecursionError>(py) || !error.is_instance_of::<PyException>(py) =>
+        {
             Err(error)
         }
         Err(error) => handler

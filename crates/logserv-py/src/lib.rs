@@ -44,9 +44,9 @@ mod _native {
     #[pymodule_export]
     use crate::factory::log_record;
     #[pymodule_export]
-    use crate::logger::{adopt_loggers, knows_this_logging};
-    #[pymodule_export]
     use crate::handle::{adopt_handlers, set_direct};
+    #[pymodule_export]
+    use crate::logger::{adopt_loggers, knows_this_logging};
     #[pymodule_export]
     use crate::sender::{Sender, begin_exit, encode, flush_all, shutdown};
     use pyo3::exceptions::PyImportError;

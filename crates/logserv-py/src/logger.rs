@@ -76,13 +76,48 @@ methods! {
 
 /// Name, name for C, documentation with the signature, function.
 const METHODS: &[(&str, &CStr, &CStr, Entry)] = &[
-    ("debug", c"debug", c"debug($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.debug`.", debug_entry),
-    ("info", c"info", c"info($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.info`.", info_entry),
-    ("warning", c"warning", c"warning($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.warning`.", warning_entry),
-    ("error", c"error", c"error($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.error`.", error_entry),
-    ("critical", c"critical", c"critical($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.critical`.", critical_entry),
-    ("exception", c"exception", c"exception($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.exception`.", exception_entry),
-    ("log", c"log", c"log($self, level, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.log`.", log_entry),
+    (
+        "debug",
+        c"debug",
+        c"debug($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.debug`.",
+        debug_entry,
+    ),
+    (
+        "info",
+        c"info",
+        c"info($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.info`.",
+        info_entry,
+    ),
+    (
+        "warning",
+        c"warning",
+        c"warning($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.warning`.",
+        warning_entry,
+    ),
+    (
+        "error",
+        c"error",
+        c"error($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.error`.",
+        error_entry,
+    ),
+    (
+        "critical",
+        c"critical",
+        c"critical($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.critical`.",
+        critical_entry,
+    ),
+    (
+        "exception",
+        c"exception",
+        c"exception($self, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.exception`.",
+        exception_entry,
+    ),
+    (
+        "log",
+        c"log",
+        c"log($self, level, msg, /, *args, **kwargs)\n--\n\nAs `logging.Logger.log`.",
+        log_entry,
+    ),
 ];
 
 /// Gives a subclass of `logging.Logger` its native methods, and remembers what it is like.
@@ -127,7 +162,10 @@ fn ordinary<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = logger.py();
-    let class = Originals::get(py)?.logging.bind(py).getattr(intern!(py, "Logger"))?;
+    let class = Originals::get(py)?
+        .logging
+        .bind(py)
+        .getattr(intern!(py, "Logger"))?;
     let mut all = vec![logger.clone()];
     all.extend((0..arguments.len()).filter_map(|place| Some(arguments.get(place)?.to_owned())));
     class
@@ -137,7 +175,11 @@ fn ordinary<'py>(
 
 /// What needs no record.
 #[inline]
-fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Arguments<'_, 'py>) -> PyResult<Outcome> {
+fn attempt<'py>(
+    logger: &Bound<'py, PyAny>,
+    method: Method,
+    arguments: &Arguments<'_, 'py>,
+) -> PyResult<Outcome> {
     let py = logger.py();
     let before = usize::from(method.level.is_none());
     let Some(msg) = arguments.get(before) else {
@@ -178,7 +220,11 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
     };
     if targets.is_empty() {
         // All are above the level; the library still looks at the names in `extra`.
-        return Ok(if extra.dict.is_none() { Outcome::Done } else { Outcome::Ordinary });
+        return Ok(if extra.dict.is_none() {
+            Outcome::Done
+        } else {
+            Outcome::Ordinary
+        });
     }
     Call {
         py,
@@ -197,7 +243,11 @@ fn attempt<'py>(logger: &Bound<'py, PyAny>, method: Method, arguments: &Argument
 
 /// The level of a call, also as an object; `None`: it is no plain number.
 #[inline]
-fn level_of<'py>(py: Python<'py>, method: Method, arguments: &Arguments<'_, 'py>) -> Option<(i32, Bound<'py, PyAny>)> {
+fn level_of<'py>(
+    py: Python<'py>,
+    method: Method,
+    arguments: &Arguments<'_, 'py>,
+) -> Option<(i32, Bound<'py, PyAny>)> {
     if let Some(level) = method.level {
         return Some((level, constant(py, level)));
     }
@@ -210,7 +260,9 @@ fn level_of<'py>(py: Python<'py>, method: Method, arguments: &Arguments<'_, 'py>
 #[inline]
 fn constant(py: Python<'_>, level: i32) -> Bound<'_, PyAny> {
     static LEVELS: PyOnceLock<[Py<PyInt>; 6]> = PyOnceLock::new();
-    let levels = LEVELS.get_or_init(py, || [0, 10, 20, 30, 40, 50].map(|level| PyInt::new(py, level).unbind()));
+    let levels = LEVELS.get_or_init(py, || {
+        [0, 10, 20, 30, 40, 50].map(|level| PyInt::new(py, level).unbind())
+    });
     let place = usize::try_from(level / 10).unwrap_or_default();
     levels
         .get(place)
@@ -222,7 +274,8 @@ fn constant(py: Python<'_>, level: i32) -> Bound<'_, PyAny> {
 #[inline]
 fn is_enabled<'py>(logger: &LoggerShape<'_, 'py>, level: &Bound<'py, PyAny>) -> Option<bool> {
     let py = level.py();
-    if !logger.disabled.is(PyBool::new(py, false)) || !logger.filters.cast_exact::<PyList>().ok()?.is_empty() {
+    if !logger.disabled.is(PyBool::new(py, false)) || !logger.filters.cast_exact::<PyList>().ok()?.is_empty()
+    {
         return None;
     }
     let cache = logger.cache.cast_exact::<PyDict>().ok()?;

@@ -268,7 +268,10 @@ impl Originals {
         static FORMAT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = exc_info.py();
         let format = FORMAT.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
-            Ok(py.import("logserv._tracebacks")?.getattr("format_exception")?.unbind())
+            Ok(py
+                .import("logserv._tracebacks")?
+                .getattr("format_exception")?
+                .unbind())
         })?;
         format.bind(py).call1((exc_info,))
     }

@@ -102,7 +102,11 @@ fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Op
     let dict = instance_dict(&handler).ok_or(Opaque)?;
     if !is_ours {
         let limit = peek(&dict, intern!(py, "level")).ok_or(Opaque)?;
-        return if is_below(level, &limit)? { Ok(None) } else { Err(Opaque) };
+        return if is_below(level, &limit)? {
+            Ok(None)
+        } else {
+            Err(Opaque)
+        };
     }
     let sender = peek(&dict, intern!(py, "_sender")).ok_or(Opaque)?;
     let sender = sender.cast_exact::<Sender>().map_err(|_| Opaque)?.to_owned();

@@ -79,11 +79,9 @@ pub(crate) fn adopt_handlers(class: &Bound<'_, PyType>, originals: &Originals) -
     let globals = originals.logging_dict.bind(py);
     let handler = logging.getattr("Handler")?;
     let record = logging.getattr("LogRecord")?;
-    let mut fixed = vec![
-        Part::attribute(class, "handle"),
-        Part::attribute(class, "emit"),
-    ];
-    fixed.extend(["filter", "format", "acquire", "release"].map(|name| Part::method(&handler, name, globals)));
+    let mut fixed = vec![Part::attribute(class, "handle"), Part::attribute(class, "emit")];
+    fixed
+        .extend(["filter", "format", "acquire", "release"].map(|name| Part::method(&handler, name, globals)));
     let roles = Roles {
         handler: Role::new(py, fixed, &["level", "filters", "formatter"])?,
         leveled: Role::new(py, Vec::new(), &["level"])?,
@@ -100,7 +98,10 @@ pub(crate) fn adopt_handlers(class: &Bound<'_, PyType>, originals: &Originals) -
         )?,
         thread: Role::new(
             py,
-            vec![Part::attribute(&py.import("threading")?.getattr("Thread")?, "name")],
+            vec![Part::attribute(
+                &py.import("threading")?.getattr("Thread")?,
+                "name",
+            )],
             &["_name"],
         )?,
     };
@@ -134,7 +135,10 @@ pub(crate) fn adopt_loggers(class: &Bound<'_, PyType>, originals: &Originals) ->
         "callHandlers",
         "getEffectiveLevel",
     ];
-    let mut fixed: Vec<Part> = own.iter().map(|name| Part::method(&logger, name, globals)).collect();
+    let mut fixed: Vec<Part> = own
+        .iter()
+        .map(|name| Part::method(&logger, name, globals))
+        .collect();
     fixed.push(Part::attribute(class, "error")); // `exception` calls it
     let attributes = [
         "name",

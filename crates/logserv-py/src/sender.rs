@@ -214,6 +214,7 @@ impl Sender {
             handler,
             record,
             record_max: self.record_max,
+            only_shown: self.wants_only_shown(),
         };
         let was_cut = job.encode(&plan, &mut bytes)?;
         self.count(was_cut, &bytes);
@@ -264,6 +265,12 @@ impl Sender {
     #[inline]
     pub(crate) fn memory(&self) -> &HandlerMemory {
         &self.memory
+    }
+
+    /// Whether the server renders the lines, and needs no more of a record than they show.
+    #[inline]
+    pub(crate) fn wants_only_shown(&self) -> bool {
+        self.session.renders()
     }
 
     /// The longest encoded record in bytes.
@@ -342,8 +349,11 @@ impl Sender {
     }
 
     fn mirror_raise_exceptions(&self, py: Python<'_>, originals: &Originals) -> PyResult<()> {
-        let raises = peek(originals.logging_dict.bind(py), pyo3::intern!(py, "raiseExceptions"))
-            .map_or(Ok(false), |raises| raises.to_owned().is_truthy())?;
+        let raises = peek(
+            originals.logging_dict.bind(py),
+            pyo3::intern!(py, "raiseExceptions"),
+        )
+        .map_or(Ok(false), |raises| raises.to_owned().is_truthy())?;
         self.mirror(raises);
         Ok(())
     }
@@ -401,6 +411,7 @@ pub(crate) fn encode<'py>(
         handler,
         record,
         record_max: record_max_bytes,
+        only_shown: false,
     }
     .encode(&plan, &mut bytes)?;
     Ok(PyBytes::new(py, &bytes))

@@ -191,7 +191,8 @@ impl HandlerShape {
             intern!(py, "acquire"),
             intern!(py, "release"),
         ];
-        let is_sync = peek(dict, intern!(py, "_is_sync")).is_some_and(|sync| !sync.is(PyBool::new(py, false)));
+        let is_sync =
+            peek(dict, intern!(py, "_is_sync")).is_some_and(|sync| !sync.is(PyBool::new(py, false)));
         let level = peek(dict, intern!(py, "level"));
         let level = level.and_then(|level| level.cast_exact::<PyInt>().ok()?.extract().ok());
         let shape = Self {
@@ -210,7 +211,10 @@ impl HandlerShape {
     #[inline]
     pub(crate) fn is_direct(&self, dict: &Bound<'_, PyDict>) -> bool {
         self.is_plain
-            && peek(dict, intern!(dict.py(), "filters"))
-                .is_some_and(|filters| filters.cast_exact::<PyList>().is_ok_and(|filters| filters.is_empty()))
+            && peek(dict, intern!(dict.py(), "filters")).is_some_and(|filters| {
+                filters
+                    .cast_exact::<PyList>()
+                    .is_ok_and(|filters| filters.is_empty())
+            })
     }
 }

@@ -61,7 +61,9 @@ pub(crate) fn is(py: Python<'_>, number: u64, all: &[&Bound<'_, PyDict>]) -> boo
 /// Each change of any of them makes it larger: the numbers of a process only grow.
 #[inline]
 fn sum(all: &[&Bound<'_, PyDict>]) -> u64 {
-    all.iter().map(|dict| dicts::version(dict)).fold(1, u64::wrapping_add)
+    all.iter()
+        .map(|dict| dicts::version(dict))
+        .fold(1, u64::wrapping_add)
 }
 
 /// Changes dictionaries of our own, and looks at what their numbers do.

@@ -75,5 +75,8 @@ pub(crate) fn level_name<'py>(
 ) -> Option<Bound<'py, PyString>> {
     let names = peek(logging, intern!(logging.py(), "_levelToName"))?;
     let names = names.cast_exact::<pyo3::types::PyDict>().ok()?;
-    peek_any(&names.to_owned(), level)?.to_owned().cast_into_exact::<PyString>().ok()
+    peek_any(&names.to_owned(), level)?
+        .to_owned()
+        .cast_into_exact::<PyString>()
+        .ok()
 }

@@ -89,8 +89,6 @@ fn try_out(py: Python<'_>) -> PyResult<bool> {
 
 fn make(bases: Bound<'_, PyTuple>) -> PyResult<Bound<'_, PyType>> {
     let py = bases.py();
-    let class = py
-        .get_type::<PyType>()
-        .call1(("probe", bases, PyDict::new(py)))?;
+    let class = py.get_type::<PyType>().call1(("probe", bases, PyDict::new(py)))?;
     Ok(class.cast_into::<PyType>()?)
 }

@@ -12,8 +12,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyCFunction, PyDict, PyFloat, PyInt, PyString};
 
 use crate::originals::{Originals, Part};
-use crate::{role, stamp, surroundings};
 use crate::sys::interpreter::{holds, peek};
+use crate::{role, stamp, surroundings};
 
 /// See the file's head.
 pub(crate) struct World {
@@ -67,7 +67,12 @@ impl World {
         let version = py.version_info();
         let (is_3_12, is_3_13) = (version >= (3, 12), version >= (3, 13));
         let mut things = Vec::new();
-        for (name, module) in [("time", &time), ("os", &os), ("sys", &sys), ("threading", &threading)] {
+        for (name, module) in [
+            ("time", &time),
+            ("os", &os),
+            ("sys", &sys),
+            ("threading", &threading),
+        ] {
             if !keep(&mut things, logging, name)?.is(module) {
                 return Ok(None);
             }
@@ -93,7 +98,11 @@ impl World {
             (logging, "_is_internal_frame"),
             (&threading, "current_thread"),
         ] {
-            let globals = if owner.is(logging) { globals } else { &threading.dict() };
+            let globals = if owner.is(logging) {
+                globals
+            } else {
+                &threading.dict()
+            };
             if !Part::method(owner, name, globals).is_untouched(owner) {
                 return Ok(None);
             }
@@ -112,7 +121,13 @@ impl World {
         let threads = keep(&mut things, &threading, "_active")?.cast_into_exact::<PyDict>()?;
         let ours = py.import("logserv._native")?.getattr("LogRecord")?;
         let level_names = logging.getattr("_levelToName")?.cast_into_exact::<PyDict>()?;
-        let dicts = [globals.clone(), os.dict(), time.dict(), threading.dict(), level_names];
+        let dicts = [
+            globals.clone(),
+            os.dict(),
+            time.dict(),
+            threading.dict(),
+            level_names,
+        ];
         Ok(Some(Self {
             dicts: dicts.map(Bound::unbind),
             good: AtomicU64::new(0),
@@ -143,7 +158,9 @@ impl World {
     #[cold]
     fn look(&self, py: Python<'_>) -> bool {
         // Before the look: what changes meanwhile makes it void.
-        let number = self.with_dicts(py, |dicts| stamp::take(py, dicts)).unwrap_or_default();
+        let number = self
+            .with_dicts(py, |dicts| stamp::take(py, dicts))
+            .unwrap_or_default();
         self.good.store(0, Ordering::Relaxed);
         if !(self.is_unchanged(py) && self.makes_plain_records(py)) {
             return false;
@@ -173,7 +190,13 @@ impl World {
     #[inline]
     fn with_dicts<R>(&self, py: Python<'_>, ask: impl FnOnce(&[&Bound<'_, PyDict>]) -> R) -> R {
         let [first, second, third, fourth, fifth] = &self.dicts;
-        ask(&[first.bind(py), second.bind(py), third.bind(py), fourth.bind(py), fifth.bind(py)])
+        ask(&[
+            first.bind(py),
+            second.bind(py),
+            third.bind(py),
+            fourth.bind(py),
+            fifth.bind(py),
+        ])
     }
 
     /// `logging.raiseExceptions`, where [`is_plain`](Self::is_plain) has just said yes.
@@ -184,9 +207,16 @@ impl World {
 
     /// `logging.getLevelName(level)`, where [`is_plain`](Self::is_plain) has just said yes; `None`: it has no name.
     #[inline]
-    pub(crate) fn level_name<'py>(&self, level_no: i32, level: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    pub(crate) fn level_name<'py>(
+        &self,
+        level_no: i32,
+        level: &Bound<'py, PyAny>,
+    ) -> Option<Bound<'py, PyString>> {
         let py = level.py();
-        let place = usize::try_from(level_no).ok().filter(|level| level % 10 == 0).map(|level| level / 10);
+        let place = usize::try_from(level_no)
+            .ok()
+            .filter(|level| level % 10 == 0)
+            .map(|level| level / 10);
         if let Some(place) = place
             && let Ok(names) = self.level_names.try_lock()
             && let Some(Some(name)) = names.get(place)

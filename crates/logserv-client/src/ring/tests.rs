@@ -40,6 +40,7 @@ fn common(place: &Place) -> Arc<Common> {
         formatters: Formatters::new(true),
         tells_trouble: AtomicBool::new(false),
         was_welcomed: AtomicBool::new(false),
+        renders: AtomicBool::new(false),
     })
 }
 

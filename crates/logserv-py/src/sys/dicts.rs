@@ -78,7 +78,9 @@ pub(crate) fn can_watch() -> bool {
 
 /// Has changes of these dictionaries counted from now on. Returns whether it is so.
 pub(crate) fn watch(all: &[&Bound<'_, PyDict>]) -> bool {
-    let Some((id, watch)) = watcher() else { return false };
+    let Some((id, watch)) = watcher() else {
+        return false;
+    };
     // SAFETY: our watcher, and dictionaries that live; an error is cleared.
     let are_watched = all.iter().all(|dict| unsafe { watch(id, dict.as_ptr()) } == 0);
     if !are_watched {
@@ -101,5 +103,11 @@ const VERSION_AT: usize = 24;
 #[inline]
 pub(crate) fn version(dict: &Bound<'_, PyDict>) -> u64 {
     // SAFETY: a dictionary is larger than that in every version of Python; the word is aligned.
-    unsafe { dict.as_ptr().cast::<u8>().add(VERSION_AT).cast::<u64>().read_volatile() }
+    unsafe {
+        dict.as_ptr()
+            .cast::<u8>()
+            .add(VERSION_AT)
+            .cast::<u64>()
+            .read_volatile()
+    }
 }

@@ -168,7 +168,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// The keywords with their values.
-    pub(crate) fn keywords(&self) -> impl Iterator<Item = (Bound<'py, PyAny>, Borrowed<'a, 'py, PyAny>)> + use<'a, 'py> {
+    pub(crate) fn keywords(
+        &self,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, Borrowed<'a, 'py, PyAny>)> + use<'a, 'py> {
         let (py, values, positional) = (self.py, self.values, self.positional);
         // SAFETY: null, or a tuple that lives during the call.
         let names = unsafe { Borrowed::from_ptr_or_opt(py, self.keywords) };
@@ -190,7 +192,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
         let values = self.values.get(place..self.positional).unwrap_or_default();
         // SAFETY: as in `get`.
-        let values = values.iter().map(|value| unsafe { Borrowed::from_ptr(self.py, *value) });
+        let values = values
+            .iter()
+            .map(|value| unsafe { Borrowed::from_ptr(self.py, *value) });
         PyTuple::new(self.py, values)
     }
 
@@ -208,10 +212,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
 }
 
 /// What a native method does with its object and its arguments.
-pub(crate) type Body = for<'a, 'py> fn(
-    Borrowed<'a, 'py, PyAny>,
-    Arguments<'a, 'py>,
-) -> PyResult<Bound<'py, PyAny>>;
+pub(crate) type Body =
+    for<'a, 'py> fn(Borrowed<'a, 'py, PyAny>, Arguments<'a, 'py>) -> PyResult<Bound<'py, PyAny>>;
 
 /// The C function of a method: what CPython calls.
 pub(crate) type Entry = unsafe extern "C" fn(
