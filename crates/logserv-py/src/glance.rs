@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::encode::Plan;
+use crate::followed::Followed;
 use crate::originals::Originals;
 use crate::sys;
 use crate::sys::interpreter::{holds, instance_dict, peek};
@@ -43,8 +44,9 @@ pub(crate) struct Glance {
     formatter: Kept,
     /// What a `JsonFormatter` has matters not.
     style: Option<Kept>,
-    /// The number of the state of all their dictionaries, the handler's and that of the module `time`.
-    number: u64,
+    /// The dictionaries of the three, and those of the modules `time` and `logging`.
+    dicts: [Followed; 3],
+    modules: u64,
     locale_is_c: bool,
     /// Whether the lines differ where the locale does.
     uses_locale: bool,
@@ -89,7 +91,8 @@ impl Glance {
             return None;
         }
         Some(Self {
-            number: stamp::take(py, &[&handler_dict, &formatter_dict, &style_dict, time, logging])?,
+            dicts: [&handler_dict, &formatter_dict, &style_dict].map(|dict| Followed::take(py, dict)),
+            modules: stamp::take(py, &[time, logging])?,
             handler_tag: tags::of(&handler.get_type())?,
             formatter: Kept::take(formatter)?,
             style,
@@ -125,20 +128,17 @@ impl Glance {
     #[inline]
     fn have_dicts_as_they_were(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> bool {
         let py = handler.py();
-        if stamp::needs_no_dicts(py) {
-            return stamp::is(py, self.number, &[]);
-        }
-        let (Some(handler), Some(formatter)) = (
-            instance_dict(handler),
-            instance_dict(self.formatter.object.bind(py)),
-        ) else {
-            return false;
-        };
-        let style = match &self.style {
-            Some(style) => instance_dict(style.object.bind(py)),
-            None => Some(formatter.clone()),
-        };
         let (time, logging) = (originals.time_dict.bind(py), originals.logging_dict.bind(py));
-        style.is_some_and(|style| stamp::is(py, self.number, &[&handler, &formatter, &style, time, logging]))
+        let [of_handler, of_formatter, of_style] = &self.dicts;
+        let is_as_it_was = |followed: &Followed, object: &Bound<'_, PyAny>| {
+            instance_dict(object).is_some_and(|dict| followed.holds(py, &dict))
+        };
+        stamp::is(py, self.modules, &[time, logging])
+            && is_as_it_was(of_handler, handler)
+            && is_as_it_was(of_formatter, self.formatter.object.bind(py))
+            && self
+                .style
+                .as_ref()
+                .is_none_or(|style| is_as_it_was(of_style, style.object.bind(py)))
     }
 }

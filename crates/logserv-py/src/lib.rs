@@ -12,6 +12,7 @@ mod encode;
 mod extra;
 mod factory;
 mod fast;
+mod followed;
 mod gather;
 mod glance;
 mod handle;

@@ -10,8 +10,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString};
 use pyo3::{Borrowed, intern};
 
+use crate::followed::Followed;
 use crate::role::has_none;
-use crate::stamp;
 use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::peek;
 
@@ -160,9 +160,9 @@ pub(crate) struct HandlerShape {
     is_plain: bool,
 }
 
-/// What was found of a handler, and the number of the state in which it was.
+/// What was found of a handler, and how to see that it still holds.
 #[derive(Debug, Default)]
-pub(crate) struct HandlerMemory(Mutex<Option<(u64, HandlerShape)>>);
+pub(crate) struct HandlerMemory(Mutex<Option<(Followed, HandlerShape)>>);
 
 impl HandlerShape {
     /// Of a handler with these attributes, remembered in `memory`.
@@ -170,8 +170,8 @@ impl HandlerShape {
     pub(crate) fn of(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
         let py = dict.py();
         if let Ok(known) = memory.0.try_lock()
-            && let Some((number, shape)) = &*known
-            && stamp::is(py, *number, &[dict])
+            && let Some((followed, shape)) = &*known
+            && followed.holds(py, dict)
         {
             return *shape;
         }
@@ -182,7 +182,7 @@ impl HandlerShape {
     fn look(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
         let py = dict.py();
         // Before the look: what changes meanwhile makes it void.
-        let number = stamp::take(py, &[dict]);
+        let followed = Followed::take(py, dict);
         let overrides = [
             intern!(py, "handle"),
             intern!(py, "emit"),
@@ -199,11 +199,11 @@ impl HandlerShape {
             level,
             is_plain: has_none(dict, &overrides) && !is_sync,
         };
-        if let Some(number) = number
-            && let Ok(mut known) = memory.0.try_lock()
-        {
-            *known = Some((number, shape));
-        }
+        let stale = memory
+            .0
+            .try_lock()
+            .map(|mut known| known.replace((followed, shape)));
+        drop(stale); // may run finalizers, so not under the lock
         shape
     }
 

@@ -2,13 +2,15 @@
 //!
 //! In: dictionaries. Out: a number that stands for their state: the same number, the same state. Python 3.12 and later call us
 //! before a watched dictionary is changed, 3.11 numbers a dictionary's states; where neither is found to work there is no
-//! number, and every look is a close one.
+//! number, and every look is a close one. 3.13 does not tell of attributes that are set on an object: for those see
+//! [`can_follow_objects`], for everything else it works.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::sys::dicts;
+use crate::sys::interpreter::instance_dict;
 
 /// How this interpreter tells of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,40 @@ fn way(py: Python<'_>) -> Way {
     })
 }
 
+/// Whether the dictionaries of objects can be followed, too.
+#[inline]
+pub(crate) fn can_follow_objects(py: Python<'_>) -> bool {
+    static CAN: PyOnceLock<bool> = PyOnceLock::new();
+    *CAN.get_or_init(py, || try_object(py).unwrap_or(false))
+}
+
+/// Changes an object of a class of our own in all ways, and looks at what its number does.
+fn try_object(py: Python<'_>) -> PyResult<bool> {
+    let class = py
+        .get_type::<PyType>()
+        .call1(("probe", PyTuple::empty(py), PyDict::new(py)))?;
+    let object = class.call0()?;
+    object.setattr("first", 1)?;
+    let Some(dict) = instance_dict(&object) else {
+        return Ok(false);
+    };
+    let mut follows = true;
+    let mut is_noticed = |change: &dyn Fn() -> PyResult<()>| -> PyResult<()> {
+        let number = take(py, &[&dict]);
+        follows &= number.is_some_and(|number| is(py, number, &[&dict]));
+        change()?;
+        follows &= number.is_some_and(|number| !is(py, number, &[&dict]));
+        Ok(())
+    };
+    is_noticed(&|| object.setattr("first", 2))?;
+    is_noticed(&|| object.setattr("second", 1))?;
+    is_noticed(&|| object.delattr("second"))?;
+    is_noticed(&|| dict.set_item("first", 3))?;
+    is_noticed(&|| dict.del_item("first"))?;
+    is_noticed(&|| object.setattr("first", 4))?;
+    Ok(follows)
+}
+
 /// The number of the present state of these, which are followed from now on. Never 0.
 pub(crate) fn take(py: Python<'_>, all: &[&Bound<'_, PyDict>]) -> Option<u64> {
     match way(py) {
@@ -40,12 +76,6 @@ pub(crate) fn take(py: Python<'_>, all: &[&Bound<'_, PyDict>]) -> Option<u64> {
         Way::Numbered => Some(sum(all)),
         Way::Unknown => None,
     }
-}
-
-/// Whether [`is`] needs no dictionaries to answer.
-#[inline]
-pub(crate) fn needs_no_dicts(py: Python<'_>) -> bool {
-    way(py) == Way::Watched
 }
 
 /// Whether these, which have been [taken](take), are still in the state of this number.
