@@ -64,7 +64,10 @@ impl<'py> Call<'_, 'py> {
         let mut plans = SmallVec::<[Arc<Plan>; 2]>::new();
         let mut needs = 0;
         for target in targets {
-            let plan = target.sender.get().plan(&target.handler, originals);
+            let plan = target
+                .sender
+                .get()
+                .plan(&target.handler, Some(target.shape), originals);
             let Plan::Server(compiled) = &*plan else {
                 return Ok(Outcome::Ordinary);
             };
@@ -174,7 +177,7 @@ impl<'py> Call<'_, 'py> {
                 report(
                     &target.handler,
                     &record,
-                    sender.send(py, &target.handler, &record),
+                    sender.send(py, &target.handler, None, &record),
                 )?;
                 continue;
             };

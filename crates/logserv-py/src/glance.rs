@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::encode::Plan;
 use crate::followed::Followed;
 use crate::originals::Originals;
+use crate::shape::HandlerShape;
 use crate::sys;
 use crate::sys::interpreter::{holds, instance_dict, peek};
 use crate::watch::formatter_of;
@@ -44,8 +45,10 @@ pub(crate) struct Glance {
     formatter: Kept,
     /// What a `JsonFormatter` has matters not.
     style: Option<Kept>,
-    /// The dictionaries of the three, and those of the modules `time` and `logging`.
-    dicts: [Followed; 3],
+    /// The look at the handler's attributes, the dictionaries of formatter and style, and those of the modules `time` and
+    /// `logging`.
+    look: u64,
+    dicts: [Followed; 2],
     modules: u64,
     locale_is_c: bool,
     /// Whether the lines differ where the locale does.
@@ -56,7 +59,11 @@ impl Glance {
     /// Keeps what `handler` has now; `None`: this formatter is to be looked at closely for each record.
     ///
     /// Take it before the close look that it is to stand for: what changes meanwhile then makes it void.
-    pub(crate) fn take(handler: &Bound<'_, PyAny>, originals: &Originals) -> Option<Self> {
+    pub(crate) fn take(
+        handler: &Bound<'_, PyAny>,
+        shape: &HandlerShape,
+        originals: &Originals,
+    ) -> Option<Self> {
         let py = handler.py();
         let formatter = &formatter_of(handler, originals).ok()?;
         let is_json = !formatter.get_type().is(&originals.formatter.class);
@@ -91,7 +98,8 @@ impl Glance {
             return None;
         }
         Some(Self {
-            dicts: [&handler_dict, &formatter_dict, &style_dict].map(|dict| Followed::take(py, dict)),
+            look: shape.look,
+            dicts: [&formatter_dict, &style_dict].map(|dict| Followed::take(py, dict)),
             modules: stamp::take(py, &[time, logging])?,
             handler_tag: tags::of(&handler.get_type())?,
             formatter: Kept::take(formatter)?,
@@ -112,29 +120,32 @@ impl Glance {
 
     /// Whether it is all as it was. Runs no Python code.
     #[inline]
-    pub(crate) fn holds_for(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> bool {
+    pub(crate) fn holds_for(
+        &self,
+        handler: &Bound<'_, PyAny>,
+        shape: &HandlerShape,
+        originals: &Originals,
+    ) -> bool {
         let py = handler.py();
-        tags::of(&handler.get_type()) == Some(self.handler_tag)
+        shape.look == self.look
+            && tags::of(&handler.get_type()) == Some(self.handler_tag)
             && self.formatter.has_class_as_it_was(py)
             && self
                 .style
                 .as_ref()
                 .is_none_or(|style| style.has_class_as_it_was(py))
-            && self.have_dicts_as_they_were(handler, originals)
+            && self.have_dicts_as_they_were(py, originals)
             && (!self.uses_locale || sys::time_locale_is_c() == self.locale_is_c)
     }
 
-    /// The handler's is among them, so that it is still its formatter, and that one's style.
     #[inline]
-    fn have_dicts_as_they_were(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> bool {
-        let py = handler.py();
+    fn have_dicts_as_they_were(&self, py: Python<'_>, originals: &Originals) -> bool {
         let (time, logging) = (originals.time_dict.bind(py), originals.logging_dict.bind(py));
-        let [of_handler, of_formatter, of_style] = &self.dicts;
+        let [of_formatter, of_style] = &self.dicts;
         let is_as_it_was = |followed: &Followed, object: &Bound<'_, PyAny>| {
             instance_dict(object).is_some_and(|dict| followed.holds(py, &dict))
         };
         stamp::is(py, self.modules, &[time, logging])
-            && is_as_it_was(of_handler, handler)
             && is_as_it_was(of_formatter, self.formatter.object.bind(py))
             && self
                 .style

@@ -59,10 +59,14 @@ fn handle<'py>(
     if arguments.len() == 1
         && !arguments.has_keywords()
         && let Some(record) = arguments.get(0)
-        && let Some(sender) = direct_sender(&handler)
+        && let Some((sender, shape)) = direct_sender(&handler)
     {
         let record = record.to_owned();
-        report(&handler, &record, sender.get().send(py, &handler, &record))?;
+        report(
+            &handler,
+            &record,
+            sender.get().send(py, &handler, Some(shape), &record),
+        )?;
         return Ok(result(record, Originals::get(py)?));
     }
     let handle = Originals::get(py)?
@@ -84,7 +88,7 @@ fn handle<'py>(
 
 /// The handler's sender, where a record goes to it without anybody's having a say.
 #[inline]
-pub(crate) fn direct_sender<'py>(handler: &Bound<'py, PyAny>) -> Option<Bound<'py, Sender>> {
+fn direct_sender<'py>(handler: &Bound<'py, PyAny>) -> Option<(Bound<'py, Sender>, HandlerShape)> {
     let py = handler.py();
     if !is_direct() || !roles(py)?.handler.fits(&handler.get_type()) {
         return None;
@@ -92,8 +96,8 @@ pub(crate) fn direct_sender<'py>(handler: &Bound<'py, PyAny>) -> Option<Bound<'p
     let dict = instance_dict(handler)?;
     let sender = peek(&dict, intern!(py, "_sender"))?;
     let sender = sender.cast_exact::<Sender>().ok()?;
-    let is_direct = HandlerShape::of(&dict, sender.get().memory()).is_direct(&dict);
-    is_direct.then(|| sender.to_owned())
+    let shape = HandlerShape::of(&dict, sender.get().memory());
+    shape.is_direct(&dict).then(|| (sender.to_owned(), shape))
 }
 
 /// What `Handler.handle` gives of a record that was taken.

@@ -17,6 +17,8 @@ use crate::sys::interpreter::{instance_dict, peek};
 pub(crate) struct Target<'py> {
     pub(crate) handler: Bound<'py, PyAny>,
     pub(crate) sender: Bound<'py, Sender>,
+    /// As it was found in this call.
+    pub(crate) shape: HandlerShape,
 }
 
 /// Mostly one.
@@ -117,7 +119,11 @@ fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Op
     if !shape.is_direct(&dict) {
         return Err(Opaque);
     }
-    Ok(Some(Target { handler, sender }))
+    Ok(Some(Target {
+        handler,
+        sender,
+        shape,
+    }))
 }
 
 /// Whether a record of this level is below a handler's.

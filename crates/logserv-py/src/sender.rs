@@ -17,9 +17,9 @@ use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
 use crate::glance::Glance;
 use crate::originals::Originals;
 use crate::sessions::Member;
-use crate::shape::HandlerMemory;
+use crate::shape::{HandlerMemory, HandlerShape};
 use crate::specification::describe;
-use crate::sys::interpreter::peek;
+use crate::sys::interpreter::{instance_dict, peek};
 use crate::watch::{Observation, Snapshot, formatter_of};
 use crate::{render, sessions};
 
@@ -140,11 +140,11 @@ impl Sender {
         handler: &Bound<'_, PyAny>,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<(String, String)>> {
-        self.send(py, handler, record)
+        self.send(py, handler, self.shape_of(handler), record)
     }
 
     fn announce(&self, py: Python<'_>, handler: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let plan = self.plan(handler, Originals::get(py)?);
+        let plan = self.plan(handler, self.shape_of(handler), Originals::get(py)?);
         Ok(matches!(*plan, Plan::Server(_)))
     }
 
@@ -203,11 +203,12 @@ impl Sender {
         &self,
         py: Python<'_>,
         handler: &Bound<'_, PyAny>,
+        shape: Option<HandlerShape>,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<(String, String)>> {
         let originals = Originals::get(py)?;
         self.mirror_raise_exceptions(py, originals)?;
-        let plan = self.plan(handler, originals);
+        let plan = self.plan(handler, shape, originals);
         let mut bytes = self.take_buffer();
         let job = Job {
             originals,
@@ -280,22 +281,38 @@ impl Sender {
 
     /// Who renders the lines of `handler`, found anew whenever anything that it depends on has changed.
     #[inline]
-    pub(crate) fn plan(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
-        if let Ok(known) = self.known.try_lock()
+    pub(crate) fn plan(
+        &self,
+        handler: &Bound<'_, PyAny>,
+        shape: Option<HandlerShape>,
+        originals: &Originals,
+    ) -> Arc<Plan> {
+        if let Some(shape) = shape
+            && let Ok(known) = self.known.try_lock()
             && let Some(known) = &*known
             && let Some(glance) = &known.glance
-            && glance.holds_for(handler, originals)
+            && glance.holds_for(handler, &shape, originals)
         {
             return Arc::clone(&known.plan);
         }
-        self.look(handler, originals)
+        self.look(handler, shape, originals)
+    }
+
+    /// What is known of the handler's attributes.
+    fn shape_of(&self, handler: &Bound<'_, PyAny>) -> Option<HandlerShape> {
+        instance_dict(handler).map(|dict| HandlerShape::of(&dict, &self.memory))
     }
 
     /// The same without remembering, and remembers.
     #[cold]
-    fn look(&self, handler: &Bound<'_, PyAny>, originals: &Originals) -> Arc<Plan> {
+    fn look(
+        &self,
+        handler: &Bound<'_, PyAny>,
+        shape: Option<HandlerShape>,
+        originals: &Originals,
+    ) -> Arc<Plan> {
         let mut stale_glances = Vec::new(); // dropping one may run finalizers, so not under the lock
-        let glance = Glance::take(handler, originals);
+        let glance = shape.and_then(|shape| Glance::take(handler, &shape, originals));
         // What cannot be looked at raises again where Python renders the record, and is handled there.
         let Ok(Some(seen)) = Observation::take(handler, originals) else {
             return Arc::new(Plan::Python);

@@ -4,6 +4,7 @@
 //! own way. What is not as expected is looked up by name.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -156,6 +157,8 @@ fn in_order<'a, 'py>(
 pub(crate) struct HandlerShape {
     /// `None`: no usual number.
     pub(crate) level: Option<i64>,
+    /// Of the look at which this was found: the same number, the same attributes.
+    pub(crate) look: u64,
     /// Whether it has no method of its own, and does not wait for each record.
     is_plain: bool,
 }
@@ -195,8 +198,10 @@ impl HandlerShape {
             peek(dict, intern!(py, "_is_sync")).is_some_and(|sync| !sync.is(PyBool::new(py, false)));
         let level = peek(dict, intern!(py, "level"));
         let level = level.and_then(|level| level.cast_exact::<PyInt>().ok()?.extract().ok());
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
         let shape = Self {
             level,
+            look: LOOKS.fetch_add(1, Ordering::Relaxed), // only its being different matters
             is_plain: has_none(dict, &overrides) && !is_sync,
         };
         let stale = memory
