@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import logserv
 import pytest
@@ -78,7 +79,9 @@ def test_no_record_is_made_where_nobody_needs_one(server: Server, root: Path) ->
             made.append(record.getMessage())
 
     kept = []
-    sys.setprofile(lambda frame, event, _: python.append(frame.f_code.co_filename) if event == "call" else None)
+    sys.setprofile(
+        lambda frame, event, _: python.append(frame.f_code.co_filename) if event == "call" else None
+    )
     try:
         for number in range(1000):
             logger.info("number %d", number)
@@ -109,13 +112,21 @@ def test_install_and_uninstall_leave_everything_as_it_was() -> None:
         assert isinstance(logging.root, logserv.Logger)
         assert isinstance(logging.root, logging.RootLogger)
         assert type(logging.getLogger("test.native.new")) is logserv.Logger
-        assert repr(existing) == f"<Logger test.native.existing ({logging.getLevelName(existing.getEffectiveLevel())})>"
+        assert (
+            repr(existing)
+            == f"<Logger test.native.existing ({logging.getLevelName(existing.getEffectiveLevel())})>"
+        )
         assert logging.getLogRecordFactory() is logserv.LogRecord
         assert pickle.loads(pickle.dumps(existing)) is existing
         assert copy.copy(existing) is existing
     finally:
         logserv.uninstall()
-    assert (type(existing), type(logging.root), logging.getLoggerClass(), logging.getLogRecordFactory()) == before
+    assert (
+        type(existing),
+        type(logging.root),
+        logging.getLoggerClass(),
+        logging.getLogRecordFactory(),
+    ) == before
     assert type(logging.getLogger("test.native.new")) is logging.Logger
     logserv.uninstall()
 
@@ -128,7 +139,7 @@ def test_a_subclass_and_a_foreign_factory_are_left_alone(monkeypatch: pytest.Mon
     previous = logging.getLogRecordFactory()
 
     def factory(*arguments: object, **keywords: object) -> logging.LogRecord:
-        return previous(*arguments, **keywords)  # type: ignore[arg-type]
+        return previous(*arguments, **keywords)
 
     logging.setLogRecordFactory(factory)
     try:
@@ -154,7 +165,18 @@ def test_a_library_that_nobody_has_compared_is_refused(monkeypatch: pytest.Monke
     assert type(logging.getLogger("test.native.refused")) is logging.Logger
 
 
-@pytest.mark.parametrize("place", ["Logger.callHandlers", "Logger.makeRecord", "Logger.findCaller", "Handler.format", "time", "factory", "flag"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "Logger.callHandlers",
+        "Logger.makeRecord",
+        "Logger.findCaller",
+        "Handler.format",
+        "time",
+        "factory",
+        "flag",
+    ],
+)
 def test_what_somebody_replaces_later_is_called(
     place: str, server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,10 +188,20 @@ def test_what_somebody_replaces_later_is_called(
     called: list[str] = []
     if place == "time":
         clock = "time_ns" if sys.version_info >= (3, 13) else "time"
-        monkeypatch.setattr(time, clock, lambda: called.append("time") or (10**9 if clock == "time_ns" else 1.0))
+
+        def first_second() -> float:
+            called.append("time")
+            return 10**9 if clock == "time_ns" else 1.0
+
+        monkeypatch.setattr(time, clock, first_second)
     elif place == "factory":
         original = logging.getLogRecordFactory()
-        logging.setLogRecordFactory(lambda *a, **k: called.append("factory") or original(*a, **k))
+
+        def factory(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+            called.append("factory")
+            return original(*arguments, **keywords)
+
+        logging.setLogRecordFactory(factory)
         monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
     elif place == "flag":
         monkeypatch.setattr(logging, "logThreads", False)

@@ -51,7 +51,7 @@ def within(first: BaseException, then: BaseException) -> object:
     try:
         raise first
     except BaseException:
-        raise then
+        raise then  # noqa: B904 -- the context is what is wanted
 
 
 def deep(depth: int, seed: random.Random) -> object:
@@ -59,12 +59,9 @@ def deep(depth: int, seed: random.Random) -> object:
         return {"a": 1}["b"] + [1, 2, 3][seed.randrange(4)]
     if depth % 2:
         return deep(depth - 1, seed)
-    return (
-        1
-        + deep(  # type: ignore[operator]
-            depth - 1,
-            seed,
-        )
+    return 1 + deep(  # type: ignore[operator]
+        depth - 1,
+        seed,
     )
 
 
@@ -101,12 +98,12 @@ CASES: list[Callable[[], object]] = [
     lambda: sys.no_such_thing,  # type: ignore[attr-defined]
     lambda: importlib.import_module("no_such_module_at_all"),
     lambda: compile("a b", "<text>", "exec"),
-    lambda: eval("1 / 0"),
+    lambda: eval("1 / 0"),  # noqa: S307
     lambda: recursive(3),
     lambda: recursive(30),
     noted,
     circular,
-    *(lambda depth=depth: deep(depth, random.Random(depth)) for depth in range(8)),  # type: ignore[misc]
+    *(lambda depth=depth: deep(depth, random.Random(depth)) for depth in range(8)),
 ]
 
 
@@ -164,7 +161,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tracebacks, "_places", {})
     for number in range(20):
         scope: dict[str, Any] = {}
-        exec(f"def fail():\n    raise ValueError({number})", scope)
+        exec(f"def fail():\n    raise ValueError({number})", scope)  # noqa: S102
         exc_info = caught(scope["fail"])
         assert _tracebacks.format_exception(exc_info) == python(exc_info)
         assert len(_tracebacks._places) <= 4

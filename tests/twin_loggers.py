@@ -76,11 +76,13 @@ class Loud:
 class Tree:
     """A root, its loggers, a handler of ours on the root."""
 
-    def __init__(self, host: str, filename: str, logger_class: type[logging.Logger], root: logging.Logger) -> None:
+    def __init__(
+        self, host: str, filename: str, logger_class: type[logging.Logger], root: logging.Logger
+    ) -> None:
         self.reports: list[str] = []
         self.root = root
         self.manager = logging.Manager(root)  # type: ignore[arg-type]
-        root.manager = self.manager  # type: ignore[misc]
+        root.manager = self.manager
         self.manager.loggerClass = logger_class
         self.handler = Reporting(host, self.reports, filename=filename, maxBytes=0)
         self.handler.setFormatter(logging.Formatter(FORMATS[0]))
@@ -115,7 +117,9 @@ class Program:
 
     def call(self) -> Step:
         name = self.random.choice(NAMES)
-        method = self.random.choice(("debug", "info", "warning", "error", "critical", "exception", "log", "fatal"))
+        method = self.random.choice(
+            ("debug", "info", "warning", "error", "critical", "exception", "log", "fatal")
+        )
         level = self.random.choice((*LEVELS, "twenty", True))
         message, make_arguments = self.message()
         keywords = self.keywords()
@@ -168,10 +172,21 @@ class Program:
     def keywords(self) -> dict[str, Any]:
         keywords: dict[str, Any] = {}
         if self.random.random() < 0.2:
-            keywords["exc_info"] = self.random.choice((True, False, None, 1, ValueError("given"), (None, None, None)))
+            keywords["exc_info"] = self.random.choice(
+                (True, False, None, 1, ValueError("given"), (None, None, None))
+            )
         if self.random.random() < 0.25:
             keywords["extra"] = self.random.choice(
-                ({"user": "zoë"}, {"user": 7}, {"user": [1, {"x": None}]}, {"message": 1}, {"name": "x"}, {}, None, {"user": object})
+                (
+                    {"user": "zoë"},
+                    {"user": 7},
+                    {"user": [1, {"x": None}]},
+                    {"message": 1},
+                    {"name": "x"},
+                    {},
+                    None,
+                    {"user": object},
+                )
             )
         if self.random.random() < 0.2:
             keywords["stacklevel"] = self.random.choice((0, 1, 2, 3, 50))
@@ -191,7 +206,7 @@ class Program:
             lambda tree: tree.root.setLevel(self_or(level, 10)),
             lambda tree: setattr(tree.logger(name), "propagate", flag),
             lambda tree: setattr(tree.logger(name), "disabled", flag and name != ""),
-            lambda tree: setattr(tree.manager, "disable", level if flag else 0) or clear(tree),
+            lambda tree: disable(tree, level if flag else 0),
             lambda tree: tree.handler.setLevel(level if flag else 0),
             lambda tree: tree.handler.setFormatter(logging.Formatter(fmt, defaults={"user": "nobody"})),
             lambda tree: tree.handler.setFormatter(None if flag else logging.Formatter(fmt)),
@@ -211,7 +226,9 @@ def self_or(level: int, otherwise: int) -> int:
     return level or otherwise
 
 
-def nested(depth: int, call: Callable[..., object], arguments: tuple[object, ...], keywords: dict[str, Any]) -> None:
+def nested(
+    depth: int, call: Callable[..., object], arguments: tuple[object, ...], keywords: dict[str, Any]
+) -> None:
     """Frames for `stacklevel` to go through."""
     if depth:
         nested(depth - 1, call, arguments, keywords)
@@ -219,7 +236,9 @@ def nested(depth: int, call: Callable[..., object], arguments: tuple[object, ...
         call(*arguments, **keywords)
 
 
-def clear(tree: Tree) -> None:
+def disable(tree: Tree, level: int) -> None:
+    """As `logging.disable` does it."""
+    tree.manager.disable = level
     tree.manager._clear_cache()  # type: ignore[attr-defined]
 
 

@@ -20,7 +20,7 @@ if _binding.missing is None:
     from logserv import _native
     from logserv._native import LogRecord
 else:
-    from logging import LogRecord
+    LogRecord = logging.LogRecord  # type: ignore[assignment]
 
 __all__ = ["LogRecord", "Logger", "install", "uninstall"]
 
@@ -60,9 +60,9 @@ def install() -> None:
     with _installed, logging._lock:  # type: ignore[attr-defined]
         for logger in _loggers():
             if type(logger) is logging.Logger:
-                logger.__class__ = Logger
+                _set_class(logger, Logger)
             elif type(logger) is logging.RootLogger:
-                logger.__class__ = RootLogger
+                _set_class(logger, RootLogger)
         if logging.getLoggerClass() is logging.Logger:
             logging.setLoggerClass(Logger)
         if logging.getLogRecordFactory() is logging.LogRecord:
@@ -78,13 +78,17 @@ def uninstall() -> None:
     with _installed, logging._lock:  # type: ignore[attr-defined]
         for logger in _loggers():
             if type(logger) is Logger:
-                logger.__class__ = logging.Logger
+                _set_class(logger, logging.Logger)
             elif type(logger) is RootLogger:
-                logger.__class__ = logging.RootLogger
+                _set_class(logger, logging.RootLogger)
         if logging.getLoggerClass() is Logger:
             logging.setLoggerClass(logging.Logger)
         if logging.getLogRecordFactory() is LogRecord:
             logging.setLogRecordFactory(logging.LogRecord)
+
+
+def _set_class(logger: logging.Logger, logger_class: type[logging.Logger]) -> None:
+    logger.__class__ = logger_class
 
 
 def _loggers() -> list[logging.Logger]:
@@ -115,7 +119,10 @@ def _check() -> None:
 def _digest() -> str:
     """What the functions are whose work is done natively: a number that changes where one of them does."""
     library: list[Any] = [
-        *(getattr(logging.Logger, name) for name in ("debug", "info", "warning", "error", "critical", "exception")),
+        *(
+            getattr(logging.Logger, name)
+            for name in ("debug", "info", "warning", "error", "critical", "exception")
+        ),
         *(getattr(logging.Logger, name) for name in ("log", "_log", "findCaller", "makeRecord", "handle")),
         *(getattr(logging.Logger, name) for name in ("callHandlers", "isEnabledFor", "__init__", "filter")),
         *(getattr(logging.Handler, name) for name in ("handle", "format", "acquire", "release", "__init__")),

@@ -10,11 +10,14 @@ __all__ = [
     "RECORD_MAX_BYTES_DEFAULT",
     "RECORD_MAX_BYTES_LIMITS",
     "RING_BYTES_DEFAULT",
+    "LogRecord",
     "Sender",
     "adopt_handlers",
+    "adopt_loggers",
     "begin_exit",
     "encode",
     "flush_all",
+    "knows_this_logging",
     "set_direct",
     "shutdown",
 ]
@@ -110,6 +113,29 @@ def shutdown(without_server_s: float, with_server_s: float) -> int:
     Returns:
         Records that stay unsent, of which a line on stderr tells.
     """
+
+def LogRecord(
+    name: str,
+    level: int,
+    pathname: str,
+    lineno: int,
+    msg: object,
+    args: object,
+    exc_info: object,
+    func: str | None = None,
+    sinfo: str | None = None,
+    **kwargs: object,
+) -> logging.LogRecord:
+    """A `logging.LogRecord`, made without running its `__init__`; where anybody has changed that, by running it.
+
+    For `logging.setLogRecordFactory`. Arguments, attributes and what is raised are those of `logging.LogRecord`.
+    """
+
+def adopt_loggers(cls: type[logging.Logger], /) -> None:
+    """Gives a subclass of `logging.Logger` its native methods."""
+
+def knows_this_logging() -> bool:
+    """Whether clock, threads and flags are the standard library's."""
 
 def adopt_handlers(cls: type[logging.Handler], /) -> None:
     """Gives the base of our handlers its native `handle`."""

@@ -16,7 +16,7 @@ use pyo3::{Borrowed, intern};
 use smallvec::SmallVec;
 
 use crate::caller::{self, Caller};
-use crate::encode::{LongTexts, Plan, attributes_max, write};
+use crate::encode::{Plan, attributes_max};
 use crate::extra::{self, Extra};
 use crate::gather::Gathered;
 use crate::handle::report;
@@ -27,6 +27,7 @@ use crate::reach::Target;
 use crate::sys::interpreter::{self, Arguments};
 use crate::text::Text;
 use crate::world::World;
+use crate::write::{LongTexts, write};
 use crate::{clock, percent, surroundings};
 
 /// What came of the attempt.
@@ -82,12 +83,10 @@ impl<'py> Call<'_, 'py> {
             // A server of 2013 is sent the record, whatever its line shows.
             needs |= compiled.needs.standard;
             if !target.sender.get().wants_only_shown() {
-                needs |= self
-                    .world
-                    .has_task_name
-                    .then_some(Standard::TaskName.bit())
-                    .unwrap_or_default()
-                    | USUAL;
+                needs |= USUAL;
+                if self.world.has_task_name {
+                    needs |= Standard::TaskName.bit();
+                }
             }
             plans.push(plan);
         }

@@ -36,6 +36,7 @@ mod text;
 mod values;
 mod watch;
 mod world;
+mod write;
 
 use pyo3::prelude::*;
 

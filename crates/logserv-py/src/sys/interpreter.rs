@@ -237,11 +237,12 @@ pub(crate) unsafe fn enter(
     // SAFETY: the caller is attached.
     let py = unsafe { Python::assume_attached() };
     let positional = usize::try_from(positional).unwrap_or_default();
-    // SAFETY: null, or a tuple.
     let named = if keywords.is_null() {
         0
     } else {
-        usize::try_from(unsafe { ffi::PyTuple_Size(keywords) }).unwrap_or_default()
+        // SAFETY: what is not null is a tuple.
+        let len = unsafe { ffi::PyTuple_Size(keywords) };
+        usize::try_from(len).unwrap_or_default()
     };
     let values = if values.is_null() {
         &[]
