@@ -57,7 +57,7 @@ fn are_kept(py: Python<'_>) -> bool {
 /// Makes a class and a subclass, and looks at what their numbers do.
 fn try_out(py: Python<'_>) -> PyResult<bool> {
     let version = py.version_info();
-    if !((3, 11)..(3, 14)).contains(&version) {
+    if !((3, 11)..(3, 14)).contains(&(version.major, version.minor)) {
         return Ok(false);
     }
     let base = make(PyTuple::empty(py))?;
