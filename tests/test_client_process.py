@@ -233,8 +233,13 @@ def test_no_trouble_is_told_when_logging_must_not_raise(socket_dir: Path, tmp_pa
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_daemon_threads_that_log_until_the_end_do_no_harm(server: Server, tmp_path: Path) -> None:
-    script = """
+@pytest.mark.parametrize("logger", ["logging.Logger", "logserv.Logger"])
+def test_daemon_threads_that_log_until_the_end_do_no_harm(
+    logger: str, server: Server, tmp_path: Path
+) -> None:
+    script = f"""
+        import logserv
+        log.__class__ = {logger}
         def work():
             while True:
                 log.info("x")

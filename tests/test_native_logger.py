@@ -71,6 +71,7 @@ def test_no_record_is_made_where_nobody_needs_one(server: Server, root: Path) ->
     handler = sender_of(server)
     logger.addHandler(handler)
     logger.info("the first prepares the process for its end")
+    assert handler.flush(20)  # a server that renders is there: from now on it is sent what the line shows
     made: list[str] = []
     python: list[str] = []
 

@@ -49,12 +49,12 @@ pub(crate) fn adopt_handlers(class: &Bound<'_, PyType>) -> PyResult<()> {
     role::adopt_handlers(class, Originals::get(class.py())?)
 }
 
-entry!(handle_entry, handle);
+entry!(handle_entry, handle, library);
 
 fn handle<'py>(
     handler: Borrowed<'_, 'py, PyAny>,
     arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = handler.py();
     if arguments.len() == 1
         && !arguments.has_keywords()
@@ -67,23 +67,17 @@ fn handle<'py>(
             &record,
             sender.get().send(py, &handler, Some(shape), &record),
         )?;
-        return Ok(result(record, Originals::get(py)?));
+        return Ok(Some(result(record, Originals::get(py)?)));
     }
-    let handle = Originals::get(py)?
-        .logging
-        .bind(py)
+    Ok(None)
+}
+
+/// The library's own.
+fn library(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let logging = Originals::get(py)?.logging.bind(py);
+    logging
         .getattr(intern!(py, "Handler"))?
-        .getattr(intern!(py, "handle"))?;
-    let mut all = vec![handler.to_owned()];
-    all.extend(
-        (0..arguments.len())
-            .filter_map(|place| arguments.get(place))
-            .map(|value| value.to_owned()),
-    );
-    handle.call(
-        pyo3::types::PyTuple::new(py, all)?,
-        arguments.keyword_dict()?.as_ref(),
-    )
+        .getattr(intern!(py, "handle"))
 }
 
 /// The handler's sender, where a record goes to it without anybody's having a say.

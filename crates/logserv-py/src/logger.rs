@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyType};
 use pyo3::{Borrowed, intern};
 
 use crate::extra::Extra;
@@ -55,23 +55,29 @@ const LOG: Method = Method {
 };
 
 macro_rules! methods {
-    ($($entry:ident $body:ident $method:ident),* $(,)?) => {
+    ($($entry:ident $body:ident $library:ident $method:ident),* $(,)?) => {
         $(
-            fn $body<'py>(logger: Borrowed<'_, 'py, PyAny>, arguments: Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-                log(&logger, $method, arguments)
+            fn $body<'py>(
+                logger: Borrowed<'_, 'py, PyAny>,
+                arguments: Arguments<'_, 'py>,
+            ) -> PyResult<Option<Bound<'py, PyAny>>> {
+                log(&logger, $method, &arguments)
             }
-            entry!($entry, $body);
+            fn $library(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+                library($method, py)
+            }
+            entry!($entry, $body, $library);
         )*
     };
 }
 methods! {
-    debug_entry debug DEBUG,
-    info_entry info INFO,
-    warning_entry warning WARNING,
-    error_entry error ERROR,
-    critical_entry critical CRITICAL,
-    exception_entry exception EXCEPTION,
-    log_entry log_at LOG,
+    debug_entry debug library_debug DEBUG,
+    info_entry info library_info INFO,
+    warning_entry warning library_warning WARNING,
+    error_entry error library_error ERROR,
+    critical_entry critical library_critical CRITICAL,
+    exception_entry exception library_exception EXCEPTION,
+    log_entry log_at library_log LOG,
 }
 
 /// Name, name for C, documentation with the signature, function.
@@ -145,32 +151,19 @@ pub(crate) fn knows_this_logging(py: Python<'_>) -> bool {
 fn log<'py>(
     logger: &Bound<'py, PyAny>,
     method: Method,
-    arguments: Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = logger.py();
-    match attempt(logger, method, &arguments)? {
-        Outcome::Done => Ok(py.None().into_bound(py)),
-        Outcome::Ordinary => ordinary(logger, method, &arguments),
-    }
+    arguments: &Arguments<'_, 'py>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(match attempt(logger, method, arguments)? {
+        Outcome::Done => Some(logger.py().None().into_bound(logger.py())),
+        Outcome::Ordinary => None,
+    })
 }
 
-/// The library's own method.
+/// The library's own.
 #[cold]
-fn ordinary<'py>(
-    logger: &Bound<'py, PyAny>,
-    method: Method,
-    arguments: &Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = logger.py();
-    let class = Originals::get(py)?
-        .logging
-        .bind(py)
-        .getattr(intern!(py, "Logger"))?;
-    let mut all = vec![logger.clone()];
-    all.extend((0..arguments.len()).filter_map(|place| Some(arguments.get(place)?.to_owned())));
-    class
-        .getattr(method.name)?
-        .call(PyTuple::new(py, all)?, arguments.keyword_dict()?.as_ref())
+fn library(method: Method, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let logging = Originals::get(py)?.logging.bind(py);
+    logging.getattr(intern!(py, "Logger"))?.getattr(method.name)
 }
 
 /// What needs no record.

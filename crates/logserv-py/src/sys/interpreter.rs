@@ -198,6 +198,13 @@ impl<'a, 'py> Arguments<'a, 'py> {
         PyTuple::new(self.py, values)
     }
 
+    /// The object and the positional ones as a tuple.
+    fn with(&self, object: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+        let mut all = vec![object.to_owned()];
+        all.extend((0..self.positional).filter_map(|place| Some(self.get(place)?.to_owned())));
+        PyTuple::new(self.py, all)
+    }
+
     /// The keywords as a dictionary, where there are any.
     pub(crate) fn keyword_dict(&self) -> PyResult<Option<Bound<'py, PyDict>>> {
         if !self.has_keywords() {
@@ -211,19 +218,30 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 }
 
-/// What a native method does with its object and its arguments.
+/// What a native method does with its object and its arguments; `None`: nothing, and the library's own is to be called.
 pub(crate) type Body =
-    for<'a, 'py> fn(Borrowed<'a, 'py, PyAny>, Arguments<'a, 'py>) -> PyResult<Bound<'py, PyAny>>;
+    for<'a, 'py> fn(Borrowed<'a, 'py, PyAny>, Arguments<'a, 'py>) -> PyResult<Option<Bound<'py, PyAny>>>;
 
-/// The C function of a method: what CPython calls.
-pub(crate) type Entry = unsafe extern "C" fn(
+/// Finds the library's own method, as a function.
+pub(crate) type Library = for<'py> fn(Python<'py>) -> PyResult<Bound<'py, PyAny>>;
+
+/// The C function of a method: what CPython calls. It may be unwound: so a daemon thread ends that comes back from waiting
+/// when the interpreter is gone, up to Python 3.13.
+pub(crate) type Entry = unsafe extern "C-unwind" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
     ffi::Py_ssize_t,
     *mut ffi::PyObject,
 ) -> *mut ffi::PyObject;
 
-/// Runs the body of a method for CPython. A panic becomes a `SystemError`.
+/// What is to be done when Rust has done its part.
+enum Rest {
+    Return(*mut ffi::PyObject),
+    /// Function, arguments, keywords: references of our own.
+    Call(*mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject),
+}
+
+/// Runs the body of a method for CPython, or the library's method. A panic becomes a `SystemError`.
 ///
 /// # Safety
 /// Called by CPython as a `METH_FASTCALL | METH_KEYWORDS` method: attached, with live objects and arrays of the given length.
@@ -233,7 +251,38 @@ pub(crate) unsafe fn enter(
     positional: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
     body: Body,
+    library: Library,
 ) -> *mut ffi::PyObject {
+    // SAFETY: as our caller says.
+    match unsafe { run(object, values, positional, keywords, body, library) } {
+        Rest::Return(result) => result,
+        // Nothing of Rust is alive here that would have to be dropped, and nothing catches: this call may take any time, and
+        // its thread may be ended in it.
+        Rest::Call(function, arguments, keywords) => {
+            // SAFETY: a function, a tuple, and a dictionary or null; all references are ours.
+            unsafe {
+                let result = ffi::PyObject_Call(function, arguments, keywords);
+                ffi::Py_DecRef(function);
+                ffi::Py_DecRef(arguments);
+                ffi::Py_DecRef(keywords); // null is fine
+                result
+            }
+        }
+    }
+}
+
+/// The part of Rust.
+///
+/// # Safety
+/// As [`enter`].
+unsafe fn run(
+    object: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    positional: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+    body: Body,
+    library: Library,
+) -> Rest {
     // SAFETY: the caller is attached.
     let py = unsafe { Python::assume_attached() };
     let positional = usize::try_from(positional).unwrap_or_default();
@@ -258,31 +307,35 @@ pub(crate) unsafe fn enter(
     };
     // SAFETY: it lives during the call.
     let object = unsafe { Borrowed::from_ptr(py, object) };
-    match catch_unwind(AssertUnwindSafe(|| body(object, arguments))) {
-        Ok(Ok(result)) => result.into_ptr(),
-        Ok(Err(error)) => {
-            error.restore(py);
-            ptr::null_mut()
+    let rest = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(result) = body(object, arguments)? {
+            return Ok(Rest::Return(result.into_ptr()));
         }
-        Err(_) => {
-            PySystemError::new_err("logserv: an internal error in a native method").restore(py);
-            ptr::null_mut()
-        }
-    }
+        let (function, all) = (library(py)?, arguments.with(object)?);
+        let keywords = arguments.keyword_dict()?.map_or(ptr::null_mut(), Bound::into_ptr);
+        Ok(Rest::Call(function.into_ptr(), all.into_ptr(), keywords))
+    }));
+    let error: PyErr = match rest {
+        Ok(Ok(rest)) => return rest,
+        Ok(Err(error)) => error,
+        Err(_) => PySystemError::new_err("logserv: an internal error in a native method"),
+    };
+    error.restore(py);
+    Rest::Return(ptr::null_mut())
 }
 
 /// Defines the C function of a [`Body`].
 macro_rules! entry {
-    ($name:ident, $body:path) => {
+    ($name:ident, $body:path, $library:path) => {
         #[expect(unsafe_code, reason = "CPython calls it")]
-        unsafe extern "C" fn $name(
+        unsafe extern "C-unwind" fn $name(
             object: *mut pyo3::ffi::PyObject,
             values: *const *mut pyo3::ffi::PyObject,
             positional: pyo3::ffi::Py_ssize_t,
             keywords: *mut pyo3::ffi::PyObject,
         ) -> *mut pyo3::ffi::PyObject {
             // SAFETY: it is CPython that calls, as the definition of the method says.
-            unsafe { $crate::sys::interpreter::enter(object, values, positional, keywords, $body) }
+            unsafe { $crate::sys::interpreter::enter(object, values, positional, keywords, $body, $library) }
         }
     };
 }
@@ -302,7 +355,10 @@ pub(crate) fn method<'py>(
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {
-            PyCFunctionFastWithKeywords: entry,
+            // SAFETY: the same signature; that it may be unwound is none of the caller's affair.
+            PyCFunctionFastWithKeywords: unsafe {
+                std::mem::transmute::<Entry, ffi::PyCFunctionFastWithKeywords>(entry)
+            },
         },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS as c_int,
         ml_doc: documentation.as_ptr(),
