@@ -157,11 +157,9 @@ def test_a_subclass_and_a_foreign_factory_are_left_alone(monkeypatch: pytest.Mon
 
 
 def test_a_library_that_nobody_has_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handle(self: logging.Logger, record: logging.LogRecord) -> None:
-        self.callHandlers(record)
-
-    monkeypatch.setattr(logging.Logger, "handle", handle)
-    with pytest.raises(RuntimeError, match=r"none that this version of logserv was tested with"):
+    version = sys.version_info[:2]
+    monkeypatch.setitem(_logger.DIGESTS, version, {**_logger.DIGESTS[version], "Logger.handle": "another"})
+    with pytest.raises(RuntimeError, match=r"was not tested with: Logger\.handle; without install"):
         logserv.install()
     assert type(logging.getLogger("test.native.refused")) is logging.Logger
 
@@ -344,7 +342,7 @@ def test_a_disabled_call_does_nothing(server: Server) -> None:
 
 
 def test_the_sources_that_were_compared_are_those_that_run() -> None:
-    assert _logger._digest() == _logger._LIBRARY[sys.version_info[:2]]
+    assert _logger._digests() == _logger.DIGESTS[sys.version_info[:2]]
     assert _native.knows_this_logging()
 
 

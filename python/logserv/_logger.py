@@ -14,6 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from logserv import _binding
+from logserv._library import DIGESTS
 
 if _binding.missing is None:
     from logserv import _forwarding as _forwarding  # the native methods know its handlers
@@ -40,8 +41,18 @@ class RootLogger(Logger, logging.RootLogger):
     """The same for the root of the hierarchy."""
 
 
-_LIBRARY = {(3, 11): "67a356fdd44bf884", (3, 12): "a26b941c41eb8434", (3, 13): "98fdfe9621d65a18"}
-"""For each tested version of Python, the digest of the functions whose work the native methods do; see `_digest`."""
+_FUNCTIONS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (
+        logging.Logger,
+        ("__init__", "debug", "info", "warning", "error", "critical", "exception", "log", "_log"),
+    ),
+    (logging.Logger, ("findCaller", "makeRecord", "handle", "filter", "callHandlers", "isEnabledFor")),
+    (logging.Handler, ("__init__", "handle", "format", "acquire", "release")),
+    (logging.Formatter, ("format", "formatTime", "formatMessage", "formatException", "usesTime")),
+    (logging.LogRecord, ("__init__", "getMessage")),
+    (logging, ("getLevelName", "_is_internal_frame")),
+    (threading, ("current_thread",)),
+)
 
 _installed = threading.Lock()
 
@@ -103,42 +114,35 @@ def _check() -> None:
         raise RuntimeError(
             f"logserv.install() needs the extension, which cannot be loaded here: {_binding.missing}"
         )
-    version = sys.version.split()[0]
-    if _digest() != _LIBRARY.get(sys.version_info[:2]):
+    tested = DIGESTS.get(sys.version_info[:2], {})
+    different = [name for name, digest in _digests().items() if digest != tested.get(name)]
+    if different:
+        version = sys.version.split()[0]
         raise RuntimeError(
-            f"logserv.install(): the functions of `logging` in Python {version} are none that this version of logserv was "
-            "tested with, or somebody has replaced them; without install() everything works as it is"
+            f"logserv.install(): Python {version} has functions that this version of logserv was not tested with: "
+            f"{', '.join(different)}; without install() everything works as it is"
         )
-    if not _native.knows_this_logging():
-        raise RuntimeError(
-            "logserv.install(): the clock, the threads or the flags of `logging` had been replaced before logserv was "
-            "imported; without install() everything works as it is"
-        )
+    _native.knows_this_logging()
 
 
-def _digest() -> str:
-    """What the functions are whose work is done natively: a number that changes where one of them does."""
-    library: list[Any] = [
-        *(
-            getattr(logging.Logger, name)
-            for name in ("debug", "info", "warning", "error", "critical", "exception")
-        ),
-        *(getattr(logging.Logger, name) for name in ("log", "_log", "findCaller", "makeRecord", "handle")),
-        *(getattr(logging.Logger, name) for name in ("callHandlers", "isEnabledFor", "__init__", "filter")),
-        *(getattr(logging.Handler, name) for name in ("handle", "format", "acquire", "release", "__init__")),
-        *(getattr(logging.Formatter, name) for name in ("format", "formatTime", "formatMessage", "usesTime")),
-        logging.LogRecord.__init__,
-        logging.LogRecord.getMessage,
-        logging.getLevelName,
-        logging._is_internal_frame,  # type: ignore[attr-defined]
-        threading.current_thread,
-    ]
-    digest = hashlib.sha256()
-    for function in library:
-        if not isinstance(function, FunctionType):
-            return ""
-        digest.update(repr(_shape(function.__code__)).encode())
-    return digest.hexdigest()[:16]
+def _digests() -> dict[str, str]:
+    """The functions whose work is done natively, each with a number that changes where it does.
+
+    Without those that somebody has replaced: that is noticed in every call, and is no reason to refuse all others.
+    """
+    digests = {}
+    for owner, names in _FUNCTIONS:
+        for name in names:
+            function = getattr(owner, name)
+            module = sys.modules[owner.__module__] if isinstance(owner, type) else owner
+            if (
+                isinstance(function, FunctionType)
+                and function.__globals__ is vars(module)
+                and function.__code__.co_name == name
+            ):
+                shape = repr(_shape(function.__code__)).encode()
+                digests[f"{owner.__name__}.{name}"] = hashlib.sha256(shape).hexdigest()[:12]
+    return digests
 
 
 def _shape(code: CodeType) -> tuple[object, ...]:

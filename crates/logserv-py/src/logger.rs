@@ -137,14 +137,15 @@ pub(crate) fn adopt_loggers(class: &Bound<'_, PyType>) -> PyResult<()> {
         class.setattr(*name, method(class, definition, documentation, *entry)?)?;
     }
     role::adopt_loggers(class, Originals::get(py)?)?;
-    let _ = World::get(py); // as it is now
+    World::learn(py);
     Ok(())
 }
 
-/// Whether the world is as the native methods need it, beside what each call looks at.
+/// Looks whether clock, threads and flags are the standard library's; until they were found so once, every call goes the
+/// library's way.
 #[pyfunction]
 pub(crate) fn knows_this_logging(py: Python<'_>) -> bool {
-    World::get(py).is_some()
+    World::learn(py)
 }
 
 #[inline]

@@ -1,6 +1,6 @@
 //! What `logging` and the modules it asks hold, of all that a record depends on beside its logger and its handlers.
 //!
-//! In: their dictionaries. Out: whether all is as it was when somebody first asked, and as the standard library has it:
+//! In: their dictionaries. Out: whether all is as it was when somebody first found it so, and as the standard library has it:
 //! clock, threads, processes, `_srcfile`, the flags `logThreads` and the like, the record factory.
 
 use std::sync::Mutex;
@@ -50,13 +50,23 @@ pub(crate) enum Start {
     Nanoseconds(i64),
 }
 
-static WORLD: PyOnceLock<Option<World>> = PyOnceLock::new();
+static WORLD: PyOnceLock<World> = PyOnceLock::new();
 
 impl World {
-    /// The world of this interpreter as it was at the first call; `None`: it was another one than the standard library's
-    /// already.
+    /// The world of this interpreter, once somebody has found it as the standard library has it.
+    #[inline]
     pub(crate) fn get(py: Python<'_>) -> Option<&'static World> {
-        WORLD.get_or_init(py, || Self::take(py).ok().flatten()).as_ref()
+        WORLD.get(py)
+    }
+
+    /// Looks whether it is so now. Returns whether it is, or was once.
+    pub(crate) fn learn(py: Python<'_>) -> bool {
+        if WORLD.get(py).is_none()
+            && let Ok(Some(world)) = Self::take(py)
+        {
+            let _ = WORLD.set(py, world); // another thread may have been faster
+        }
+        WORLD.get(py).is_some()
     }
 
     fn take(py: Python<'_>) -> PyResult<Option<Self>> {
