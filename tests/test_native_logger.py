@@ -19,7 +19,7 @@ from typing import Any
 
 import logserv
 import pytest
-from logserv import _logger, _native
+from logserv import _library, _logger, _native
 from logserv.client import UnixClient
 from running import Server
 from twin_loggers import Program, trees
@@ -158,7 +158,7 @@ def test_a_subclass_and_a_foreign_factory_are_left_alone(monkeypatch: pytest.Mon
 
 def test_a_library_that_nobody_has_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     version = sys.version_info[:2]
-    monkeypatch.setitem(_logger.DIGESTS, version, {**_logger.DIGESTS[version], "Logger.handle": "another"})
+    monkeypatch.setitem(_library.DIGESTS, version, {**_library.DIGESTS[version], "Logger.handle": "another"})
     with pytest.raises(RuntimeError, match=r"was not tested with: Logger\.handle; without install"):
         logserv.install()
     assert type(logging.getLogger("test.native.refused")) is logging.Logger
@@ -342,7 +342,7 @@ def test_a_disabled_call_does_nothing(server: Server) -> None:
 
 
 def test_the_sources_that_were_compared_are_those_that_run() -> None:
-    assert _logger._digests() == _logger.DIGESTS[sys.version_info[:2]]
+    assert _logger._digests() == _library.DIGESTS[sys.version_info[:2]]
     assert _native.knows_this_logging()
 
 
