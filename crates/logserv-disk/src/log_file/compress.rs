@@ -308,7 +308,9 @@ impl LogFile {
             }
             self.counts.compressed += 1;
         }
-        self.compressor.current = None;
+        if let Some(current) = self.compressor.current.take() {
+            self.unlock_source(&current);
+        }
         self.durable.directory = true;
         self.retain();
         Ok(())
@@ -348,6 +350,7 @@ impl LogFile {
         };
         // Relaxed: see where it is read.
         current.cancelled.store(true, Ordering::Relaxed);
+        self.unlock_source(&current);
         let directory = self.location.directory();
         if let Some(published) = current.published {
             // First the name that counts, so that a death in between leaves the original. Where it stays, so does the mark
@@ -358,6 +361,12 @@ impl LogFile {
             }
         }
         self.remove_temporary();
+    }
+
+    /// The thread that compresses may hold the file a moment longer, and with it the lock: the next shift of the chain would
+    /// take it for somebody else's.
+    fn unlock_source(&self, current: &Current) {
+        let _ = self.fs.unlock(current.source.as_fd());
     }
 
     /// Hidden, so that whoever reads `app.log*` does not find it.
