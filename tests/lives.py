@@ -8,6 +8,7 @@ Not here: what must be left of it all; that is ``test_lives.py``.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -119,14 +120,15 @@ def close_over_and_over(life: Life) -> None:
     life.log(records // 2 + 50, records)
 
 
-def _busy(life: Life) -> tuple[list[threading.Thread], threading.Event]:
-    """Three threads that log all the while."""
+def _busy(life: Life, gate: threading.Lock | None = None) -> tuple[list[threading.Thread], threading.Event]:
+    """Three threads that log all the while; through the gate, if there is one."""
     done = threading.Event()
 
     def run(thread: int) -> None:
         first = 0
         while not done.is_set():
-            life.log(first, first + 10, thread)
+            with gate or contextlib.nullcontext():
+                life.log(first, first + 10, thread)
             first += 10
 
     threads = [threading.Thread(target=run, args=(thread,)) for thread in (1, 2, 3)]
@@ -161,15 +163,14 @@ def fork_while_threads_log(life: Life) -> None:
 def fork_in_c(life: Life) -> None:
     """As a library does that knows nothing of Python: no hooks run, and the interpreter does not notice."""
     fork = ctypes.PyDLL(None).fork
-    (handler,) = logging.getLogger().handlers
-    threads, done = _busy(life)
+    gate = threading.Lock()
+    threads, done = _busy(life, gate)
     for _ in range(life.job["forks"]):
         life.children += 1
-        # The locks of `logging` are Python's affair: held here, no other thread leaves them locked in the child.
-        handler.acquire()
-        with logging._lock:  # type: ignore[attr-defined]
+        # Locks and the interpreter's own are Python's affair: who waits here holds none of them, nor waits for the
+        # interpreter, whose lock would keep the child waiting for threads that it does not have.
+        with gate, logging._lock:  # type: ignore[attr-defined]
             pid = fork()
-        handler.release()
         if pid == 0:
             life.log_as_child()
             os._exit(0)
