@@ -42,7 +42,7 @@ pub(crate) fn adopt_handlers(class: &Bound<'_, PyType>) -> PyResult<()> {
     let handle = method(
         class,
         c"handle",
-        c"handle($self, record, /)\n--\n\nFilters and sends the record, as `logging.Handler.handle` would.",
+        c"handle($self, record)\n--\n\nFilters and sends the record, as `logging.Handler.handle` would.",
         handle_entry,
     )?;
     class.setattr("handle", handle)?;
