@@ -69,14 +69,13 @@ def test_cpythons_own_tests_of_logging_pass(tmp_path: Path) -> None:
     if found.returncode != 0:
         # Debian and others leave the package `test` out.
         pytest.skip(f"this Python has no test.test_logging: {found.stderr.strip().splitlines()[-1]}")
-    processes = {
-        name: start(imports, tmp_path / name)
-        for name, imports in (("without", ""), ("imported", IMPORTS), ("installed", INSTALLED))
-    }
-    without, _ = finish(processes["without"], tmp_path / "without")
+    # Short names: the tests make Unix sockets below, whose paths have 107 bytes at most.
+    ways = {"without": ("", "0"), "imported": (IMPORTS, "1"), "installed": (INSTALLED, "2")}
+    processes = {name: start(imports, tmp_path / place) for name, (imports, place) in ways.items()}
+    without, _ = finish(processes["without"], tmp_path / "0")
     assert len(without) > LEAST
     for name in ("imported", "installed"):
-        with_package, printed = finish(processes[name], tmp_path / name)
+        with_package, printed = finish(processes[name], tmp_path / ways[name][1])
         # What fails on this machine without the package says nothing about it.
         differing = {
             test: (result, with_package.get(test))
