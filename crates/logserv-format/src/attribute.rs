@@ -181,11 +181,6 @@ impl Names {
         }
     }
 
-    /// The name of this number.
-    pub(crate) fn text(&self, id: NameId) -> Option<&str> {
-        self.names.get(id.0).map(|name| &*name.text)
-    }
-
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &*name.text)

@@ -5,7 +5,7 @@
 
 use logserv_wire::record::Record;
 
-use crate::attribute::Names;
+use crate::attribute::{NameId, Names, Standard};
 use crate::clock::TimePlan;
 use crate::limits::{CREATED_MAX_S, LINE_LEN_MAX};
 use crate::percent::{Conversion, Kind};
@@ -51,8 +51,8 @@ impl Sure {
         for piece in pieces {
             match piece {
                 Piece::Literal(text) => sure.fixed_len += text.len(),
-                Piece::Plain(id) => sure.see(names.text(*id)?, None)?,
-                Piece::Percent(id, conversion) => sure.see(names.text(*id)?, Some(conversion))?,
+                Piece::Plain(id) => sure.see(*id, names, None)?,
+                Piece::Percent(id, conversion) => sure.see(*id, names, Some(conversion))?,
                 Piece::Brace(_) => return None,
             }
         }
@@ -60,17 +60,19 @@ impl Sure {
     }
 
     /// One field; without a conversion it is the value's `str`.
-    fn see(&mut self, name: &str, conversion: Option<&Conversion>) -> Option<()> {
+    fn see(&mut self, id: NameId, names: &Names, conversion: Option<&Conversion>) -> Option<()> {
         let kind = conversion.map_or(Kind::Text(Text::Str), |conversion| conversion.kind);
         let is_text = kind == Kind::Text(Text::Str);
-        match name {
-            "name" | "message" | "levelname" | "pathname" | "filename" | "module" | "funcName"
-            | "threadName" | "processName" | "taskName" | "asctime"
-                if is_text => {}
-            "levelno" | "lineno" if is_text || kind == Kind::Decimal => {}
-            "thread" if is_text || kind == Kind::Decimal => self.needs_thread = true,
-            "process" if is_text || kind == Kind::Decimal => self.needs_process = true,
-            _ => return None,
+        if names.is_asctime(id) {
+            is_text.then_some(())?;
+        } else {
+            let name = names.standard(id)?;
+            let fits =
+                is_text && (name.is_text() || name.is_whole()) || kind == Kind::Decimal && name.is_whole();
+            fits.then_some(())?;
+            // The two that may be None, of which there is no decimal.
+            self.needs_thread |= name == Standard::Thread;
+            self.needs_process |= name == Standard::Process;
         }
         self.fields += 1;
         if let Some(conversion) = conversion {

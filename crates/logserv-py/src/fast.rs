@@ -1,8 +1,8 @@
 //! A logger's call without a `LogRecord`: from the arguments straight to the rings of the handlers that it reaches.
 //!
 //! In: a logger of ours, a level, the arguments. Out: records in sessions; or [`Outcome::Ordinary`], and nothing done:
-//! then the library's own method does all of it. Everything that could make a difference is looked at in every call:
-//! nothing is remembered but what classes and code objects are like.
+//! then the library's own method does all of it. Whatever could make a difference is looked at in every call, or what was
+//! found of it before is known not to have changed since.
 //! Not here: how the call begins (`logger.rs`), which handlers there are (`reach.rs`).
 
 use std::sync::Arc;

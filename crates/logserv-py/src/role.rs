@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::originals::{Originals, Part};
+use crate::shape::LOGGER_OWN;
 use crate::tags::Seen;
 
 /// See the file's head.
@@ -140,17 +141,7 @@ pub(crate) fn adopt_loggers(class: &Bound<'_, PyType>, originals: &Originals) ->
         .map(|name| Part::method(&logger, name, globals))
         .collect();
     fixed.push(Part::attribute(class, "error")); // `exception` calls it
-    let attributes = [
-        "name",
-        "level",
-        "parent",
-        "propagate",
-        "handlers",
-        "disabled",
-        "filters",
-        "_cache",
-    ];
-    let _ = LOGGER.set(py, Role::new(py, fixed, &attributes)?);
+    let _ = LOGGER.set(py, Role::new(py, fixed, LOGGER_OWN)?);
     Ok(())
 }
 

@@ -16,8 +16,8 @@ use crate::role::has_none;
 use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::peek;
 
-/// The attributes of a logger, in the order in which `Logger.__init__` and `Manager.getLogger` make them.
-const LOGGER: [&str; 9] = [
+/// The attributes of a logger, in the order in which `Logger.__init__` makes them.
+pub(crate) const LOGGER_OWN: &[&str; 8] = &[
     "filters",
     "name",
     "level",
@@ -26,11 +26,10 @@ const LOGGER: [&str; 9] = [
     "handlers",
     "disabled",
     "_cache",
-    "manager",
 ];
 
-/// So many of them every logger has; `manager` is the class's where nobody has asked a manager for it.
-const LOGGER_LEAST: usize = 8;
+/// `Manager.getLogger` adds one, which else is the class's: `manager`.
+const LOGGER_MOST: usize = LOGGER_OWN.len() + 1;
 
 /// So many are wanted of a logger above the one that was called.
 const PARENT_LEAST: usize = 6;
@@ -55,8 +54,8 @@ impl<'a, 'py> LoggerShape<'a, 'py> {
     /// Of the logger that was called; `None`: it lacks something, or has a method of its own.
     #[inline]
     pub(crate) fn of(dict: &'a Bound<'py, PyDict>) -> Option<Self> {
-        let (found, values) = in_order(dict, LOGGER.len());
-        if found < LOGGER_LEAST || dict.len() != found {
+        let (found, values) = in_order(dict, LOGGER_MOST);
+        if found < LOGGER_OWN.len() || dict.len() != found {
             return Self::looked_up(dict);
         }
         let [filters, name, _, _, _, _, disabled, cache, _] = values;
@@ -107,7 +106,7 @@ impl<'a, 'py> Above<'a, 'py> {
         Self::of_values(&values)
     }
 
-    fn of_values(values: &[Option<Borrowed<'a, 'py, PyAny>>; LOGGER.len()]) -> Option<Self> {
+    fn of_values(values: &[Option<Borrowed<'a, 'py, PyAny>>; LOGGER_MOST]) -> Option<Self> {
         let [_, _, _, parent, propagate, handlers, ..] = *values;
         Some(Self {
             parent: parent?,
@@ -132,11 +131,14 @@ impl<'a, 'py> Above<'a, 'py> {
 fn in_order<'a, 'py>(
     dict: &'a Bound<'py, PyDict>,
     most: usize,
-) -> (usize, [Option<Borrowed<'a, 'py, PyAny>>; LOGGER.len()]) {
-    static NAMES: PyOnceLock<[Py<PyString>; LOGGER.len()]> = PyOnceLock::new();
+) -> (usize, [Option<Borrowed<'a, 'py, PyAny>>; LOGGER_MOST]) {
+    static NAMES: PyOnceLock<[Py<PyString>; LOGGER_MOST]> = PyOnceLock::new();
     let py = dict.py();
-    let names = NAMES.get_or_init(py, || LOGGER.map(|name| PyString::intern(py, name).unbind()));
-    let mut values = [None; LOGGER.len()];
+    let names = NAMES.get_or_init(py, || {
+        let name = |place: usize| *LOGGER_OWN.get(place).unwrap_or(&"manager");
+        std::array::from_fn(|place| PyString::intern(py, name(place)).unbind())
+    });
+    let mut values = [None; LOGGER_MOST];
     let mut found = 0;
     for_each_pair(dict, |key, value| {
         let (Some(name), Some(place)) = (names.get(found), values.get_mut(found)) else {

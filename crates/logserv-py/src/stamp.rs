@@ -24,14 +24,12 @@ enum Way {
 fn way(py: Python<'_>) -> Way {
     static WAY: PyOnceLock<Way> = PyOnceLock::new();
     *WAY.get_or_init(py, || {
-        let (watches, numbers) = (dicts::can_watch(), are_numbered(py).unwrap_or(false));
-        if py.version_info() >= (3, 12) {
-            if watches { Way::Watched } else { Way::Unknown }
-        } else if numbers {
-            Way::Numbered
+        let (way, works) = if py.version_info() >= (3, 12) {
+            (Way::Watched, are_watched(py))
         } else {
-            Way::Unknown
-        }
+            (Way::Numbered, are_numbered(py))
+        };
+        if works.unwrap_or(false) { way } else { Way::Unknown }
     })
 }
 
@@ -94,6 +92,22 @@ fn sum(all: &[&Bound<'_, PyDict>]) -> u64 {
     all.iter()
         .map(|dict| dicts::version(dict))
         .fold(1, u64::wrapping_add)
+}
+
+/// Changes a dictionary of our own, and looks whether we are told of it.
+fn are_watched(py: Python<'_>) -> PyResult<bool> {
+    let dict = PyDict::new(py);
+    if !dicts::watch(&[&dict]) {
+        return Ok(false);
+    }
+    let mut seen = vec![dicts::changes()];
+    dict.set_item("key", 1)?;
+    seen.push(dicts::changes());
+    dict.set_item("key", 2)?;
+    seen.push(dicts::changes());
+    dict.del_item("key")?;
+    seen.push(dicts::changes());
+    Ok(seen.is_sorted_by(|before, after| before < after))
 }
 
 /// Changes dictionaries of our own, and looks at what their numbers do.

@@ -2,7 +2,7 @@
 //! Asks Python which interpreter runs.
 //!
 //! In: seconds since 1970. Out: seconds east of UTC; whether `LC_TIME` has the names of the C locale.
-//! A room of `unsafe`; the other one is `sys/interpreter.rs`. Nothing here changes the process.
+//! A room of `unsafe`; the others are `sys/interpreter.rs` and `sys/dicts.rs`. Nothing here changes the process.
 #![expect(
     unsafe_code,
     reason = "localtime_r, setlocale, pthread_atfork and the zone globals of glibc have no safe face, nor has PyInterpreterState_GetID"

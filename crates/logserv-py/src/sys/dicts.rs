@@ -71,11 +71,6 @@ fn watcher() -> Option<(c_int, Watch)> {
     })
 }
 
-/// Whether dictionaries can be watched (Python 3.12 and later, while one of its eight watchers is free).
-pub(crate) fn can_watch() -> bool {
-    watcher().is_some()
-}
-
 /// Has changes of these dictionaries counted from now on. Returns whether it is so.
 pub(crate) fn watch(all: &[&Bound<'_, PyDict>]) -> bool {
     let Some((id, watch)) = watcher() else {
