@@ -40,6 +40,15 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_T
         time.sleep(0.01)
 
 
+def open_files(pid: int) -> dict[Path, str]:
+    """The descriptors that a process has open, and what they lead to; what it closes meanwhile is left out."""
+    found = {}
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found[descriptor] = str(descriptor.readlink())
+    return found
+
+
 def signal_program(process: subprocess.Popen[bytes], number: int) -> None:
     """Signals a program that was started directly, or that a tracer has started and would leave alone if it ended."""
     try:

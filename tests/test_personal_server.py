@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from client_2_0 import Client, line
-from running import wait_for
+from running import open_files, wait_for
 
 ALICE = 61_001  # a user that no machine has
 PLAIN = "logging.FileHandler"
@@ -170,8 +170,7 @@ def test_it_owes_its_starter_nothing(personal: Personal, socket_dir: Path) -> No
             env={**personal.env, "NOTIFY_SOCKET": str(socket_dir / "notify"), "KEPT": "yes"},
         )
         process = Path(f"/proc/{pid}")
-        opened = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-        assert str(socket_dir / "inherited") not in opened
+        assert str(socket_dir / "inherited") not in open_files(pid).values()
         assert [str((process / "fd" / number).readlink()) for number in "012"] == ["/dev/null"] * 3
         with pytest.raises(BlockingIOError):  # the starter's manager takes it for nobody
             notified.recv(100)

@@ -5,7 +5,6 @@ Each test has a socket of its own, and so a server of its own, which must be gon
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 import oracle
 import pytest
-from running import Producers, StartServer, dict_config, wait_for
+from running import Producers, StartServer, dict_config, open_files, wait_for
 from self_start import Personal, Script, command_line, run_script, start_script
 
 FMT = "%(created).6f %(name)s %(message)s"
@@ -177,15 +176,6 @@ def test_an_application_that_waits_for_any_child_gets_its_own_only(
     assert (done.code, done.out) == (0, "True 2\n"), done.err
 
 
-def open_files(proc: Path) -> list[str]:
-    """What a process has open; what it closes meanwhile is left out."""
-    found = []
-    for descriptor in (proc / "fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(str(descriptor.readlink()))
-    return found
-
-
 def test_a_server_has_nothing_of_the_process_that_started_it(
     own: Personal, root: Path, tmp_path: Path
 ) -> None:
@@ -214,7 +204,7 @@ def test_a_server_has_nothing_of_the_process_that_started_it(
         status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
         assert int(status["SigBlk"], 16) == 0
         assert int(status["SigIgn"], 16) & 1 << (signal.SIGTERM - 1) == 0
-        assert str(tmp_path / "open") not in open_files(proc)
+        assert str(tmp_path / "open") not in open_files(server).values()
         assert [str((proc / "fd" / str(fd)).readlink()) for fd in range(3)] == ["/dev/null"] * 3
         assert (proc / "cwd").readlink() == Path("/")
         assert os.getsid(server) not in (os.getsid(process.pid), os.getsid(0))

@@ -7,7 +7,6 @@ server, but not over one of the client. Only root can play several users.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -29,7 +28,7 @@ from kills import (
     chance,
     remove_chain,
 )
-from running import Server, wait_for
+from running import Server, open_files, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.newest, pytest.mark.timeout(amount(120, 1_800))]
 
@@ -152,12 +151,7 @@ def test_clients_and_server_are_killed(
 
 def open_rings(pid: int) -> dict[Path, str]:
     """Descriptors of rings that a process has open, wherever these lie, and the rings' names."""
-    found = {}
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if named := RING.search(str(link.readlink())):
-                found[link] = named[1]
-    return found
+    return {link: named[1] for link, file in open_files(pid).items() if (named := RING.search(file))}
 
 
 def rings_read(server: Server) -> set[str]:
