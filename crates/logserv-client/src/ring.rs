@@ -199,10 +199,11 @@ impl Ring {
     /// Whether a record of `len` bytes has space while no more than `limit` bytes are in use. One longer than the limit
     /// has it when nothing else is there.
     pub(crate) fn fits(&self, len: usize, limit: usize) -> bool {
-        self.producer.fits(len) && {
-            let pending_len = self.producer.pending_len();
-            pending_len == 0 || pending_len.saturating_add(len) <= limit
-        }
+        self.producer.fits(len)
+            && (self.producer.pending_len_at_most().saturating_add(len) <= limit || {
+                let pending_len = self.producer.pending_len();
+                pending_len == 0 || pending_len.saturating_add(len) <= limit
+            })
     }
 
     /// Bytes of the longest record that ever has space.

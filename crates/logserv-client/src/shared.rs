@@ -298,8 +298,8 @@ impl Shared {
 
     /// See [`Session::take_refusal`](crate::Session::take_refusal).
     pub(crate) fn take_refusal(&self) -> Option<Refusal> {
-        // Relaxed: only a hint; the mutex orders the rest.
-        if !self.has_refusal.swap(false, Ordering::Relaxed) {
+        // Relaxed: only a hint; the mutex orders the rest. A load first, for it is all but always the only thing.
+        if !self.has_refusal.load(Ordering::Relaxed) || !self.has_refusal.swap(false, Ordering::Relaxed) {
             return None;
         }
         self.lock().take_refusal()

@@ -3,6 +3,9 @@
 //! In: a double and what is asked of it. Out: its text, a leading `-` included. Pure.
 //! Not here: width, `+`, grouping; the styles add those.
 
+use crate::percent_render::push_digits;
+use crate::text::fill;
+
 /// Which conversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notation {
@@ -76,7 +79,9 @@ fn push_finite(magnitude: f64, conversion: &Conversion, out: &mut String) {
     let precision = conversion.precision;
     match conversion.notation {
         Notation::Fixed => {
-            push_fmt(out, format_args!("{magnitude:.precision$}"));
+            if !push_fixed(magnitude, precision, out) {
+                push_fmt(out, format_args!("{magnitude:.precision$}"));
+            }
             if precision == 0 && conversion.alternate {
                 out.push('.');
             }
@@ -113,6 +118,50 @@ fn push_finite(magnitude: f64, conversion: &Conversion, out: &mut String) {
             }
         }
     }
+}
+
+/// Digits behind the point that [`push_fixed`] can do: 10 to this, times a significand of 53 bits, has at most 120 bits.
+const FIXED_PRECISION_MAX: usize = 20;
+
+/// Appends a number below 2 to the 63rd with so many digits behind the point, correctly rounded, ties to even, by whole numbers
+/// alone: a fraction of what the general way costs where the digits end there, as those of money do. `false`: not done.
+fn push_fixed(magnitude: f64, precision: usize, out: &mut String) -> bool {
+    const SIGNIFICAND_BITS: u32 = 52;
+    let bits = magnitude.to_bits();
+    let exponent = (bits >> SIGNIFICAND_BITS) as u32 & 0x7ff;
+    let fraction = bits & ((1 << SIGNIFICAND_BITS) - 1);
+    // The number is `significand` over 2 to the `shift`. Subnormal and large ones are left to the general way.
+    let significand = fraction | 1 << SIGNIFICAND_BITS;
+    let Some(shift) = (1023 + SIGNIFICAND_BITS).checked_sub(exponent) else {
+        return false;
+    };
+    if magnitude != 0.0 && (exponent == 0 || shift >= 127) || precision > FIXED_PRECISION_MAX {
+        return false;
+    }
+    let (significand, shift) = if magnitude == 0.0 {
+        (0, 0)
+    } else {
+        (significand, shift)
+    };
+    let scale = 10_u128.pow(precision as u32);
+    let scaled = u128::from(significand) * scale;
+    let (mut whole, rest) = (scaled >> shift, scaled & ((1 << shift) - 1));
+    if shift > 0 {
+        let half = 1_u128 << (shift - 1);
+        whole += u128::from(rest > half || rest == half && whole & 1 == 1);
+    }
+    let (before, behind) = (whole / scale, whole % scale);
+    let (Ok(before), Ok(behind)) = (u64::try_from(before), u64::try_from(behind)) else {
+        return false;
+    };
+    push_digits(before, out);
+    if precision > 0 {
+        out.push('.');
+        let len = behind.checked_ilog10().unwrap_or(0) as usize + 1;
+        fill(out, '0', precision - len.min(precision));
+        push_digits(behind, out);
+    }
+    true
 }
 
 /// The shortest digits that read back as the same double. Where the two nearest ones are equally near, Python takes the even one,
@@ -273,6 +322,41 @@ mod tests {
             let mut out = String::new();
             push(number, &conversion, &mut out);
             assert_eq!(out, expected, "{number} {notation:?} {precision} {alternate}");
+        }
+    }
+
+    #[test]
+    fn fixed_digits_are_those_of_the_general_way() {
+        let mut state = 1_u64;
+        let mut done = 0;
+        for round in 0..200_000 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let number = match round % 4 {
+                0 => f64::from_bits(state >> 1),
+                1 => (state >> 40) as f64 / 100.0,
+                2 => (state >> 50) as f64 / 64.0, // ends in a tie for some precision
+                _ => (state >> 20) as f64 / (1_u64 << 32) as f64,
+            };
+            let precision = (state % 24) as usize;
+            let mut out = String::new();
+            if number.is_finite() && push_fixed(number, precision, &mut out) {
+                assert_eq!(out, format!("{number:.precision$}"), "{number:e}");
+                done += 1;
+            }
+        }
+        assert!(done > 100_000, "{done}");
+        for (number, precision, expected) in [
+            (0.0, 2, "0.00"),
+            (0.5, 0, "0"),
+            (1.5, 0, "2"),
+            (12.5, 2, "12.50"),
+            (0.125, 2, "0.12"),
+        ] {
+            let mut out = String::new();
+            assert!(push_fixed(number, precision, &mut out));
+            assert_eq!(out, expected);
         }
     }
 }

@@ -241,6 +241,16 @@ impl Formatter {
         }
     }
 
+    /// Whether [`supports`](Self::supports) would say yes to any record of this time whose texts have at most so many bytes
+    /// each, and which has a thread, a process, a zone's offset, and no attributes. A no may also mean that it is not known.
+    #[inline]
+    #[must_use]
+    pub fn covers(&self, created: f64, text_len: usize) -> bool {
+        self.sure
+            .as_ref()
+            .is_some_and(|sure| sure.covers_all(created, text_len))
+    }
+
     fn try_support(&self, record: &Record<'_>) -> Result<(), RenderError> {
         let mut scope = Scope::new(record, &self.names, Doubt::Refuse);
         let asctime;

@@ -94,7 +94,8 @@ pub(crate) fn parse<'f>(
     Ok(())
 }
 
-fn parse_conversion(text: &str) -> Result<(Option<&str>, Conversion, &str), String> {
+/// What stands behind a `%`: the key, the conversion, and what stands behind that.
+pub(crate) fn parse_conversion(text: &str) -> Result<(Option<&str>, Conversion, &str), String> {
     let (key, mut rest) = match text.strip_prefix('(') {
         Some(inside) => parse_key(inside).map(|(key, rest)| (Some(key), rest))?,
         None => (None, text),

@@ -88,11 +88,16 @@ impl Sure {
         !record.has_attributes()
             && (!self.needs_thread || record.thread.is_some())
             && (!self.needs_process || record.process.is_some())
-            && (!self.needs_time
-                || (0.0..CREATED_MAX_S).contains(&record.created) && (0.0..1e3).contains(&record.msecs))
+            && (!self.needs_time || (0.0..1e3).contains(&record.msecs))
             && (!self.needs_offset || record.utc_offset_s.is_some())
-            && self.texts_len(record).saturating_mul(self.fields)
-                <= LINE_LEN_MAX - self.fixed_len.min(LINE_LEN_MAX)
+            && self.covers_all(record.created, self.texts_len(record))
+    }
+
+    /// The same of all records of this time that have everything else, and texts of at most so many bytes.
+    #[inline]
+    pub(crate) fn covers_all(&self, created: f64, text_len: usize) -> bool {
+        (!self.needs_time || (0.0..CREATED_MAX_S).contains(&created))
+            && text_len.saturating_mul(self.fields) <= LINE_LEN_MAX - self.fixed_len.min(LINE_LEN_MAX)
     }
 
     fn texts_len(&self, record: &Record<'_>) -> usize {

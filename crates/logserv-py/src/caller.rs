@@ -3,13 +3,15 @@
 //! In: the frame that runs. Out: the first one that is not the library's own, or a later one (`stacklevel`). What can be
 //! known from a code object alone is remembered with it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use logserv_wire::record::{field_head, tag};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::sys::interpreter::{code_of, current_frame, line_of};
+use crate::names::Standard;
+use crate::sys::interpreter::{code_of, current_frame, instruction_of, line_of};
 
 /// Code objects remembered at most, in places that follow from their address: of two that share one the newer stays. A
 /// program has some hundred that log. Each keeps its module's code from being freed.
@@ -32,7 +34,12 @@ pub(crate) struct Site {
     /// Lines of the last calls from here, each with the instruction that it belongs to: to find one Python goes through
     /// the lines of all the code before it.
     lines: Mutex<[(i32, u32); LINES_MAX]>,
+    /// The texts as a record has them, for each choice of them.
+    fields: [OnceLock<Option<Box<[u8]>>>; CHOICES],
 }
+
+/// Choices of the four texts.
+const CHOICES: usize = 16;
 
 /// Calls of loggers remembered for each function.
 const LINES_MAX: usize = 16;
@@ -68,13 +75,45 @@ pub(crate) fn find(py: Python<'_>, source: &str, mut stacklevel: u64) -> Option<
 }
 
 impl Site {
+    /// The fields of those texts that are among `wanted`, bits of [`Standard`], as a record has them. `None`: one of them has
+    /// lone surrogates.
+    #[inline]
+    pub(crate) fn fields(&self, py: Python<'_>, wanted: u32) -> Option<&[u8]> {
+        let wants = |standard: Standard, bit: usize| if wanted & standard.bit() == 0 { 0 } else { bit };
+        let choice = wants(Standard::PathName, 1)
+            | wants(Standard::FileName, 2)
+            | wants(Standard::Module, 4)
+            | wants(Standard::FuncName, 8);
+        self.fields
+            .get(choice)?
+            .get_or_init(|| self.encode(py, choice))
+            .as_deref()
+    }
+
+    #[cold]
+    fn encode(&self, py: Python<'_>, choice: usize) -> Option<Box<[u8]>> {
+        let texts = [
+            (tag::PATH_NAME, &self.path_name),
+            (tag::FILE_NAME, &self.file_name),
+            (tag::MODULE, &self.module),
+            (tag::FUNC_NAME, &self.func_name),
+        ];
+        let mut bytes = Vec::new();
+        for (place, (tag, text)) in texts.into_iter().enumerate() {
+            if choice & 1 << place != 0 {
+                let text = text.bind(py).to_str().ok()?;
+                bytes.extend_from_slice(&field_head(tag, text.len()));
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        }
+        Some(bytes.into())
+    }
+
     /// The line that a frame of this code is at.
     fn line_of(&self, frame: &Bound<'_, PyAny>) -> Option<u32> {
-        let instruction: i32 = frame
-            .getattr(intern!(frame.py(), "f_lasti"))
-            .ok()?
-            .extract()
-            .ok()?;
+        let Some(instruction) = instruction_of(frame) else {
+            return line_of(frame);
+        };
         let place = usize::try_from(instruction / 2).ok()? % LINES_MAX;
         if let Ok(lines) = self.lines.try_lock()
             && let Some((known, line)) = lines.get(place)
@@ -125,6 +164,7 @@ fn look(code: &Bound<'_, PyAny>, source: &str) -> Option<Site> {
         func_name: func_name.unbind(),
         is_internal,
         lines: Mutex::new([(-1, 0); LINES_MAX]),
+        fields: [const { OnceLock::new() }; CHOICES],
         code: code.clone().unbind(),
     })
 }

@@ -3,48 +3,52 @@
 //! In: `record.created`. Out: seconds east of UTC, as `time.localtime(record.created)` would have it.
 //! Not here: rendering a time; that is `logserv-format`.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::sys::{self, ZoneMark};
+use pyo3::Python;
 
-/// One second and what libc said about it.
-#[derive(Debug, Clone, Copy)]
-struct Answer {
-    second: i64,
-    zone: ZoneMark,
-    offset_s: Option<i32>,
-}
+use crate::sys;
 
-static LAST: Mutex<Option<Answer>> = Mutex::new(None);
+/// The last second asked for, the mark of the zone in force, and the answer: written and read with the GIL.
+static LAST: [AtomicI64; 6] = [const { AtomicI64::new(UNKNOWN) }; 6];
+
+/// No second, and no answer.
+const UNKNOWN: i64 = i64::MIN;
 
 /// Seconds east of UTC at `created`; `None` for a time that libc cannot break down.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the cast saturates, and libc refuses such years"
 )]
-pub(crate) fn utc_offset_s(created: f64) -> Option<i32> {
+#[inline]
+pub(crate) fn utc_offset_s(_attached: Python<'_>, created: f64) -> Option<i32> {
     if !created.is_finite() {
         return None;
     }
     let second = created.floor() as i64; // Python rounds towards minus infinity too
-    let zone = sys::zone_mark();
-    // A poisoned or taken lock is no reason to wait: ask libc.
-    if let Ok(last) = LAST.try_lock()
-        && let Some(answer) = *last
-        && answer.second == second
-        && answer.zone == zone
-    {
-        return answer.offset_s;
-    }
-    let offset_s = sys::utc_offset_s(second);
+    let [names, more_names, timezone, daylight] = sys::zone_mark();
+    let question = [second, names, more_names, timezone, daylight];
+    // Relaxed: with the GIL, here and below.
+    let is_known = LAST
+        .iter()
+        .zip(question)
+        .all(|(last, now)| last.load(Ordering::Relaxed) == now);
+    let answer = if is_known {
+        LAST[5].load(Ordering::Relaxed)
+    } else {
+        ask(second)
+    };
+    i32::try_from(answer).ok()
+}
+
+#[cold]
+fn ask(second: i64) -> i64 {
+    let answer = sys::utc_offset_s(second).map_or(UNKNOWN, i64::from);
     // The first localtime_r reads TZ and sets the zone globals: mark what is in force now.
-    let zone = sys::zone_mark();
-    if let Ok(mut last) = LAST.try_lock() {
-        *last = Some(Answer {
-            second,
-            zone,
-            offset_s,
-        });
+    let [names, more_names, timezone, daylight] = sys::zone_mark();
+    let all = [second, names, more_names, timezone, daylight, answer];
+    for (last, now) in LAST.iter().zip(all) {
+        last.store(now, Ordering::Relaxed);
     }
-    offset_s
+    answer
 }

@@ -5,15 +5,13 @@
 //! found of it before is known not to have changed since.
 //! Not here: how the call begins (`logger.rs`), which handlers there are (`reach.rs`).
 
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use logserv_wire::record::{Record, RecordKind};
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, intern};
-
-use smallvec::SmallVec;
 
 use crate::caller::{self, Caller};
 use crate::encode::{Plan, attributes_max};
@@ -23,8 +21,9 @@ use crate::handle::report;
 use crate::moment::Moment;
 use crate::names::Standard;
 use crate::originals::Originals;
-use crate::reach::Target;
-use crate::sys::interpreter::{self, Arguments};
+use crate::route::Target;
+use crate::sys::interpreter::{self, Arguments, utf8};
+use crate::template::{self, Template};
 use crate::text::Text;
 use crate::world::World;
 use crate::write::{LongTexts, write};
@@ -43,8 +42,6 @@ pub(crate) struct Call<'a, 'py> {
     pub(crate) py: Python<'py>,
     pub(crate) world: &'static World,
     pub(crate) logger: &'a Bound<'py, PyAny>,
-    /// The logger's.
-    pub(crate) name: Bound<'py, PyAny>,
     pub(crate) level: Bound<'py, PyAny>,
     pub(crate) level_no: i32,
     pub(crate) msg: Borrowed<'a, 'py, PyAny>,
@@ -55,21 +52,83 @@ pub(crate) struct Call<'a, 'py> {
 }
 
 impl<'py> Call<'_, 'py> {
-    /// Sends the record to all `targets`.
+    /// Sends the record to all `targets`; `template`: what is known of it, where there is one of these.
     ///
     /// # Errors
     /// What the application's own code raises that must come out of the call: a `RecursionError`, or what is no `Exception`.
-    pub(crate) fn run(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
+    #[inline]
+    pub(crate) fn run(&self, template: Option<&Template>, targets: &[Target<'py>]) -> PyResult<Outcome> {
+        if let (Some(template), [target]) = (template, targets)
+            && self.extra.is_nothing()
+            && self.send_by(template, target)?
+        {
+            return Ok(Outcome::Done);
+        }
+        self.send(targets)
+    }
+
+    /// The most usual record. Returns whether it was sent: it may not be so usual.
+    #[inline]
+    fn send_by(&self, template: &Template, target: &Target<'py>) -> PyResult<bool> {
         let py = self.py;
-        let originals = Originals::get(py)?;
-        let mut plans = SmallVec::<[Arc<Plan>; 2]>::new();
+        let sender = target.sender.get();
+        let (Plan::Server(compiled), true) = (&*target.plan, sender.wants_only_shown()) else {
+            return Ok(false);
+        };
+        let Some(msg) = self.msg.cast_exact::<PyString>().ok().and_then(utf8) else {
+            return Ok(false);
+        };
+        sender.announce_level(&target.handler, self.level_no);
+        // In nobody else's use, as no Python code runs below, and the GIL stays here.
+        let Ok(mut scratch) = SCRATCH.try_lock() else {
+            return Ok(false);
+        };
+        let Scratch { text, bytes } = &mut *scratch;
+        let message = if self.first >= self.arguments.len() {
+            msg
+        } else {
+            text.clear();
+            if !percent::render(msg, &self.arguments, self.first, text) {
+                return Ok(false);
+            }
+            text
+        };
+        let caller = if template.caller == 0 {
+            None
+        } else {
+            match self.caller() {
+                Some(caller) => Some(caller),
+                None => return Ok(false),
+            }
+        };
+        let call = template::Call {
+            moment: Moment::now(self.world.start),
+            caller: caller.as_ref(),
+            message,
+        };
+        if !template.write(py, &call, compiled, sender.record_max(), bytes) {
+            return Ok(false);
+        }
+        sender.mirror(self.world.raises());
+        if !sender.push_at_once(bytes) {
+            let bytes = bytes.clone();
+            drop(scratch);
+            sender.push(py, bytes);
+        } else if bytes.capacity() > SCRATCH_KEPT_LEN {
+            *scratch = Scratch::default();
+        }
+        if let Some(refusal) = sender.take_refusal() {
+            let record = self.record()?;
+            report(&target.handler, &record, Ok(Some(refusal)))?;
+        }
+        Ok(true)
+    }
+
+    fn send(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
+        let py = self.py;
         let mut needs = 0;
         for target in targets {
-            let plan = target
-                .sender
-                .get()
-                .plan(&target.handler, Some(target.shape), originals);
-            let Plan::Server(compiled) = &*plan else {
+            let Plan::Server(compiled) = &*target.plan else {
                 return Ok(Outcome::Ordinary);
             };
             if compiled.needs.has(Standard::ExcInfo)
@@ -88,7 +147,6 @@ impl<'py> Call<'_, 'py> {
                     needs |= Standard::TaskName.bit();
                 }
             }
-            plans.push(plan);
         }
         let is_simple = self.msg.is_exact_instance_of::<PyString>()
             && (self.first..self.arguments.len())
@@ -110,7 +168,7 @@ impl<'py> Call<'_, 'py> {
         let Some(mut gathered) = self.gather(needs, moment, caller.as_ref())? else {
             return Ok(Outcome::Ordinary);
         };
-        let is_own = |name: &str| plans.iter().any(|plan| shows(plan, name));
+        let is_own = |name: &str| targets.iter().any(|target| shows(&target.plan, name));
         if !extra::put(&self.extra, &mut gathered, is_own) {
             return Ok(Outcome::Ordinary);
         }
@@ -143,8 +201,10 @@ impl<'py> Call<'_, 'py> {
             message: Some(message),
             ..LongTexts::default()
         };
-        for (target, plan) in targets.iter().zip(&plans) {
-            let Plan::Server(compiled) = &**plan else { continue };
+        for target in targets {
+            let Plan::Server(compiled) = &*target.plan else {
+                continue;
+            };
             if let Some(exc_info) = &self.extra.exc_info {
                 match self.traceback(exc_info) {
                     Ok(Some(text)) => long.exc_text = Some(text),
@@ -169,7 +229,7 @@ impl<'py> Call<'_, 'py> {
                 is_supported,
                 &mut bytes,
             ) else {
-                if plans.len() == 1 {
+                if targets.len() == 1 {
                     return Ok(Outcome::Ordinary);
                 }
                 let record = self.record()?;
@@ -181,7 +241,7 @@ impl<'py> Call<'_, 'py> {
                 continue;
             };
             sender.count(was_cut, &bytes);
-            sender.announce_level(&target.handler, &bytes);
+            sender.announce_level(&target.handler, self.level_no);
             sender.push(py, bytes);
             if let Some(refusal) = sender.take_refusal() {
                 let record = self.record()?;
@@ -207,7 +267,7 @@ impl<'py> Call<'_, 'py> {
         numbers.msecs = moment.msecs;
         numbers.relative_created = moment.relative_created;
         numbers.line_no = caller.map_or(0, |caller| caller.line_no);
-        numbers.utc_offset_s = clock::utc_offset_s(moment.created);
+        numbers.utc_offset_s = clock::utc_offset_s(py, moment.created);
         numbers.thread = Some(surroundings::thread());
         numbers.process = Some(logserv_client::process_id());
         let text = |object: &Bound<'py, PyAny>| Text::exact(object).filter(|text| !text.is_escaped());
@@ -221,7 +281,7 @@ impl<'py> Call<'_, 'py> {
                 }
             };
         }
-        put!(Name, name, self.name);
+        put!(Name, name, self.name()?);
         put!(LevelName, level_name, {
             let Some(name) = self.world.level_name(self.level_no, &self.level) else {
                 return Ok(None);
@@ -256,7 +316,13 @@ impl<'py> Call<'_, 'py> {
         Ok(Some(gathered))
     }
 
+    /// The logger's name.
+    fn name(&self) -> PyResult<Bound<'py, PyAny>> {
+        self.logger.getattr(intern!(self.py, "name"))
+    }
+
     /// Who called.
+    #[inline]
     fn caller(&self) -> Option<Caller> {
         caller::find(self.py, &self.world.source, self.extra.stacklevel)
     }
@@ -271,10 +337,11 @@ impl<'py> Call<'_, 'py> {
         if self.first >= self.arguments.len() {
             return Ok(usual(msg.into_any()));
         }
-        if let Ok(text) = msg.to_str()
-            && let Some(text) = percent::render(text, &self.arguments, self.first)
-        {
-            return Ok(Some(Text::Made(text)));
+        if let Ok(text) = msg.to_str() {
+            let mut made = String::with_capacity(text.len() + 64);
+            if percent::render(text, &self.arguments, self.first, &mut made) {
+                return Ok(Some(Text::Made(made)));
+            }
         }
         let args = self.arguments.tuple_from(self.first)?;
         if args.len() == 1 {
@@ -309,7 +376,7 @@ impl<'py> Call<'_, 'py> {
         self.logger.call_method1(
             intern!(py, "makeRecord"),
             (
-                &self.name,
+                self.name()?,
                 &self.level,
                 path_name,
                 line_no,
@@ -323,6 +390,21 @@ impl<'py> Call<'_, 'py> {
     }
 }
 
+/// Room to make a message and a record in, kept from call to call.
+#[derive(Default)]
+struct Scratch {
+    text: String,
+    bytes: Vec<u8>,
+}
+
+static SCRATCH: Mutex<Scratch> = Mutex::new(Scratch {
+    text: String::new(),
+    bytes: Vec::new(),
+});
+
+/// Room beyond this many bytes is given back after a long record.
+const SCRATCH_KEPT_LEN: usize = 64 << 10;
+
 /// The texts and numbers that a record has in every version.
 const USUAL: u32 = OF_CALLER
     | Standard::Name.bit()
@@ -331,7 +413,7 @@ const USUAL: u32 = OF_CALLER
     | Standard::ProcessName.bit();
 
 /// The attributes that say who called.
-const OF_CALLER: u32 = Standard::PathName.bit()
+pub(crate) const OF_CALLER: u32 = Standard::PathName.bit()
     | Standard::FileName.bit()
     | Standard::Module.bit()
     | Standard::FuncName.bit()

@@ -127,7 +127,7 @@ impl<'py> Gathered<'py> {
         for (name, value) in others {
             gathered.put_attribute(name, &value);
         }
-        gathered.numbers.utc_offset_s = clock::utc_offset_s(gathered.numbers.created);
+        gathered.numbers.utc_offset_s = clock::utc_offset_s(dict.py(), gathered.numbers.created);
         gathered
     }
 

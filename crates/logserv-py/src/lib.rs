@@ -5,10 +5,12 @@
 //! Not here: arguments, exits and everything else that users see (`python/logserv/`); sockets and threads
 //! (`logserv-client`). What it offers is described in `python/logserv/_native.pyi`.
 
+mod arguments;
 mod caller;
 mod clock;
 mod cut;
 mod encode;
+mod exit;
 mod extra;
 mod factory;
 mod fast;
@@ -17,6 +19,7 @@ mod gather;
 mod glance;
 mod handle;
 mod logger;
+mod look;
 mod moment;
 mod names;
 mod originals;
@@ -24,6 +27,7 @@ mod percent;
 mod reach;
 mod render;
 mod role;
+mod route;
 mod sender;
 mod sessions;
 mod shape;
@@ -32,6 +36,7 @@ mod stamp;
 mod surroundings;
 mod sys;
 mod tags;
+mod template;
 mod text;
 mod values;
 mod watch;
@@ -44,13 +49,15 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
+    use crate::exit::{begin_exit, flush_all, shutdown};
+    #[pymodule_export]
     use crate::factory::log_record;
     #[pymodule_export]
     use crate::handle::{adopt_handlers, set_direct};
     #[pymodule_export]
     use crate::logger::{adopt_loggers, knows_this_logging};
     #[pymodule_export]
-    use crate::sender::{Sender, begin_exit, encode, flush_all, shutdown};
+    use crate::sender::{Sender, encode};
     use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
 

@@ -7,17 +7,17 @@ use std::ffi::CStr;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyType};
+use pyo3::types::{PyInt, PyType};
 use pyo3::{Borrowed, intern};
 
 use crate::extra::Extra;
 use crate::fast::{Call, Outcome};
 use crate::handle::is_direct;
+use crate::look::{self, Look};
 use crate::originals::Originals;
-use crate::reach::{self, Reach};
-use crate::role::{self, roles};
-use crate::shape::LoggerShape;
-use crate::sys::interpreter::{Arguments, Entry, entry, instance_dict, method, peek_any};
+use crate::role;
+use crate::route::{End, Route};
+use crate::sys::interpreter::{Arguments, Entry, entry, method};
 use crate::world::World;
 
 /// One of the methods.
@@ -182,32 +182,25 @@ fn attempt<'py>(
     let Some((level_no, level)) = level_of(py, method, arguments) else {
         return Ok(Outcome::Ordinary);
     };
-    let (Some(role), Some(world)) = (role::logger(py), World::get(py)) else {
-        return Ok(Outcome::Ordinary);
-    };
-    if !role.fits(&logger.get_type()) {
-        return Ok(Outcome::Ordinary);
-    }
-    let Some(dict) = instance_dict(logger) else {
-        return Ok(Outcome::Ordinary);
-    };
-    let Some(shape) = LoggerShape::of(&dict) else {
-        return Ok(Outcome::Ordinary);
-    };
-    match is_enabled(&shape, &level) {
-        Some(true) => {}
-        Some(false) => return Ok(Outcome::Done),
-        None => return Ok(Outcome::Ordinary),
-    }
-    let name = shape.name.to_owned();
-    let Some(roles) = roles(py) else {
+    let Some(world) = World::get(py) else {
         return Ok(Outcome::Ordinary);
     };
     if !is_direct() || !world.is_plain(py) {
         return Ok(Outcome::Ordinary);
     }
-    let Reach::Ours(targets) = reach::of(&shape.above, level_no, roles) else {
-        return Ok(Outcome::Ordinary);
+    let originals = Originals::get(py)?;
+    let (route, targets) = match Route::find(logger, level_no, world, originals) {
+        Some((route, targets)) => (Some(route), targets),
+        None => match look::closely(logger, (level_no, &level), world, originals) {
+            Look::Disabled => return Ok(Outcome::Done),
+            Look::Others => return Ok(Outcome::Ordinary),
+            Look::Ours(targets) => (None, targets),
+        },
+    };
+    let template = match route.as_deref().map(|route| &route.end) {
+        Some(End::Disabled) => return Ok(Outcome::Done),
+        Some(End::Template(template)) => Some(&**template),
+        Some(End::Targets) | None => None,
     };
     let Some(extra) = Extra::of(arguments, method.is_exception, py) else {
         return Ok(Outcome::Ordinary);
@@ -224,7 +217,6 @@ fn attempt<'py>(
         py,
         world,
         logger,
-        name,
         level,
         level_no,
         msg,
@@ -232,7 +224,7 @@ fn attempt<'py>(
         first: before + 1,
         extra,
     }
-    .run(&targets)
+    .run(template, &targets)
 }
 
 /// The level of a call, also as an object; `None`: it is no plain number.
@@ -262,23 +254,4 @@ fn constant(py: Python<'_>, level: i32) -> Bound<'_, PyAny> {
         .get(place)
         .map_or_else(|| PyInt::new(py, level), |level| level.bind(py).clone())
         .into_any()
-}
-
-/// `isEnabledFor(level)` of a logger that has nothing of its own in the way; `None`: the library has to say.
-#[inline]
-fn is_enabled<'py>(logger: &LoggerShape<'_, 'py>, level: &Bound<'py, PyAny>) -> Option<bool> {
-    let py = level.py();
-    if !logger.disabled.is(PyBool::new(py, false)) || !logger.filters.cast_exact::<PyList>().ok()?.is_empty()
-    {
-        return None;
-    }
-    let cache = logger.cache.cast_exact::<PyDict>().ok()?;
-    let is_enabled = peek_any(&cache, level)?;
-    if is_enabled.is(PyBool::new(py, true)) {
-        Some(true)
-    } else if is_enabled.is(PyBool::new(py, false)) {
-        Some(false)
-    } else {
-        None
-    }
 }

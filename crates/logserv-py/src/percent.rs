@@ -1,42 +1,39 @@
-//! `msg % args` for what nearly all messages are made of: `%s` and `%d` of texts and whole numbers.
+//! `msg % args` for what nearly all messages are made of: texts, numbers, `None`, `True` and `False`.
 //!
 //! In: a message and its arguments. Out: the text that Python would make; or nothing, where only Python can tell, above
-//! all where it raises. Runs no code of the application.
+//! all where it raises. Runs no code of the application. Not here: the conversions (`logserv-format`).
 
-use std::fmt::Write as _;
-
+use logserv_format::{Argument, push_message};
+use pyo3::Borrowed;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
-use crate::sys::interpreter::Arguments;
+use crate::sys::interpreter::{Arguments, small, utf8};
 
-/// The text of `msg`, with the arguments from place `first` on.
+/// Appends the text of `msg`, with the arguments from place `first` on. Returns whether it is Python's.
 #[inline]
-pub(crate) fn render(msg: &str, arguments: &Arguments<'_, '_>, first: usize) -> Option<String> {
-    let mut text = String::with_capacity(msg.len() + 64);
-    let mut place = first;
-    let mut rest = msg;
-    while let Some(percent) = rest.find('%') {
-        text.push_str(rest.get(..percent)?);
-        let conversion = *rest.as_bytes().get(percent + 1)?;
-        rest = rest.get(percent + 2..)?;
-        if conversion == b'%' {
-            text.push('%');
-            continue;
-        }
-        let argument = arguments.get(place)?;
-        place += 1;
-        if conversion == b's'
-            && let Ok(argument) = argument.cast_exact::<PyString>()
-        {
-            text.push_str(argument.to_str().ok()?);
-        } else if matches!(conversion, b's' | b'd' | b'i') {
-            let number: i64 = argument.cast_exact::<PyInt>().ok()?.extract().ok()?;
-            write!(text, "{number}").ok()?;
-        } else {
-            return None;
-        }
+pub(crate) fn render(msg: &str, arguments: &Arguments<'_, '_>, first: usize, out: &mut String) -> bool {
+    let count = arguments.len() - first;
+    push_message(msg, |place| value(arguments.get(first + place)?), count, out)
+}
+
+/// `None`: of another type, or beyond what its text is certain of.
+#[inline]
+fn value<'a>(argument: Borrowed<'a, '_, PyAny>) -> Option<Argument<'a>> {
+    if let Ok(text) = argument.cast_exact::<PyString>() {
+        return utf8(text).map(Argument::Str);
     }
-    text.push_str(rest);
-    (place == arguments.len()).then_some(text)
+    if let Ok(number) = argument.cast_exact::<PyInt>() {
+        return small(number).map(Argument::Int);
+    }
+    if let Ok(number) = argument.cast_exact::<PyFloat>() {
+        return Some(Argument::Float(number.value()));
+    }
+    if argument.is_none() {
+        return Some(Argument::None);
+    }
+    if argument.is_exact_instance_of::<PyBool>() {
+        return argument.is_truthy().ok().map(Argument::Bool);
+    }
+    None
 }

@@ -7,21 +7,22 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use logserv_client::{Address, Launch, Level, Personal, Push, Session, SessionConfig, WhenFull};
+use logserv_client::{Address, Launch, Personal, Push, Session, SessionConfig, WhenFull};
 use logserv_format::{Formatter, Specification};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::arguments::{level_from, patience, seconds, when_full_from};
 use crate::encode::{Compiled, Job, Plan, RECORD_MAX_MIN};
 use crate::glance::Glance;
 use crate::originals::Originals;
+use crate::render;
 use crate::sessions::Member;
 use crate::shape::{HandlerMemory, HandlerShape};
 use crate::specification::describe;
 use crate::sys::interpreter::{instance_dict, peek};
 use crate::watch::{Observation, Snapshot, formatter_of};
-use crate::{render, sessions};
 
 /// A buffer beyond this many bytes is given back after a long record.
 const BUFFER_KEPT_LEN: usize = 64 << 10;
@@ -29,6 +30,7 @@ const BUFFER_KEPT_LEN: usize = 64 << 10;
 /// One handler's way to its server.
 #[pyclass(frozen, module = "logserv._native")]
 pub(crate) struct Sender {
+    number: u64,
     member: Member,
     session: Arc<Session>,
     record_max: usize,
@@ -119,7 +121,9 @@ impl Sender {
             WhenFull::DropNewest => None,
         };
         let member = Member::join(config);
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed), // only its being different matters
             session: member.session(),
             member,
             record_max: record_max_bytes,
@@ -219,7 +223,8 @@ impl Sender {
         };
         let was_cut = job.encode(&plan, &mut bytes)?;
         self.count(was_cut, &bytes);
-        self.announce_level(handler, &bytes);
+        let level = bytes.get(LEVEL_AT).and_then(|bytes| bytes.try_into().ok());
+        self.announce_level(handler, level.map_or(0, i32::from_le_bytes));
         self.push(py, bytes);
         Ok(self.take_refusal())
     }
@@ -260,6 +265,26 @@ impl Sender {
         {
             *buffer = bytes;
         }
+    }
+
+    /// The same without waiting, or telling of a drop. Returns whether it has space.
+    #[inline]
+    pub(crate) fn push_at_once(&self, bytes: &[u8]) -> bool {
+        self.session.push(bytes) != Push::Full
+    }
+
+    /// Its number, which no other one in this process has.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether what the plan depends on is the handler's attributes, its formatter's and the style's, their classes, and what
+    /// the modules `logging` and `time` hold.
+    pub(crate) fn has_glance(&self) -> bool {
+        self.known
+            .try_lock()
+            .is_ok_and(|known| known.as_ref().is_some_and(|known| known.glance.is_some()))
     }
 
     /// What is known of the handler's attributes.
@@ -340,14 +365,16 @@ impl Sender {
     }
 
     /// Announces the handler's level anew where a record is below the one announced: it must have been lowered since.
-    pub(crate) fn announce_level(&self, handler: &Bound<'_, PyAny>, record: &[u8]) {
-        let level = record
-            .get(LEVEL_AT)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, i32::from_le_bytes);
+    #[inline]
+    pub(crate) fn announce_level(&self, handler: &Bound<'_, PyAny>, level: i32) {
         if level >= self.announced_level.load(Ordering::Relaxed) {
             return; // all but ever; a lone number
         }
+        self.lower_level(handler, level);
+    }
+
+    #[cold]
+    fn lower_level(&self, handler: &Bound<'_, PyAny>, level: i32) {
         let set = handler
             .getattr(pyo3::intern!(handler.py(), "level"))
             .and_then(|level| level.extract::<i32>());
@@ -432,60 +459,4 @@ pub(crate) fn encode<'py>(
     }
     .encode(&plan, &mut bytes)?;
     Ok(PyBytes::new(py, &bytes))
-}
-
-/// Waits until every record of this process has reached `level`; see [`sessions::flush_all`].
-#[pyfunction]
-pub(crate) fn flush_all(py: Python<'_>, timeout_s: f64, level: &str) -> PyResult<bool> {
-    let (timeout, level) = (seconds(timeout_s)?, level_from(level)?);
-    Ok(py.detach(|| sessions::flush_all(timeout, level)))
-}
-
-/// Ends all sessions; see [`logserv_client::shutdown`].
-#[pyfunction]
-pub(crate) fn shutdown(py: Python<'_>, without_server_s: f64, with_server_s: f64) -> PyResult<u64> {
-    let (without_server, with_server) = (seconds(without_server_s)?, seconds(with_server_s)?);
-    Ok(py.detach(|| logserv_client::shutdown(without_server, with_server)))
-}
-
-/// Any number as a time to wait: none below 0, and no end above what can be counted.
-fn patience(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
-}
-
-fn seconds(number: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(number).map_err(|error| {
-        PyValueError::new_err(format!(
-            "expected a number of seconds, received {number}: {error}"
-        ))
-    })
-}
-
-/// From here on no call waits longer than this for space; see [`logserv_client::begin_exit`].
-#[pyfunction]
-pub(crate) fn begin_exit(py: Python<'_>, without_server_s: f64, with_server_s: f64) -> PyResult<()> {
-    let (without_server, with_server) = (seconds(without_server_s)?, seconds(with_server_s)?);
-    py.detach(|| logserv_client::begin_exit(without_server, with_server));
-    Ok(())
-}
-
-fn level_from(name: &str) -> PyResult<Level> {
-    match name {
-        "received" => Ok(Level::Received),
-        "written" => Ok(Level::Written),
-        "synced" => Ok(Level::Synced),
-        other => Err(PyValueError::new_err(format!(
-            "expected the level 'received', 'written' or 'synced', received {other:?}"
-        ))),
-    }
-}
-
-fn when_full_from(name: &str) -> PyResult<WhenFull> {
-    match name {
-        "block" => Ok(WhenFull::Block),
-        "drop_newest" => Ok(WhenFull::DropNewest),
-        other => Err(PyValueError::new_err(format!(
-            "expected when_full 'block' or 'drop_newest', received {other:?}"
-        ))),
-    }
 }

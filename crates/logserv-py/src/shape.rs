@@ -14,7 +14,7 @@ use pyo3::{Borrowed, intern};
 use crate::followed::Followed;
 use crate::role::has_none;
 use crate::sys::dicts::for_each_pair;
-use crate::sys::interpreter::peek;
+use crate::sys::interpreter::{peek, peek_any};
 
 /// The attributes of a logger, in the order in which `Logger.__init__` makes them.
 pub(crate) const LOGGER_OWN: &[&str; 8] = &[
@@ -123,6 +123,25 @@ impl<'a, 'py> Above<'a, 'py> {
             propagate: peek(dict, intern!(py, "propagate"))?,
             handlers: peek(dict, intern!(py, "handlers"))?,
         })
+    }
+}
+
+/// `isEnabledFor(level)` of a logger that has nothing of its own in the way; `None`: the library has to say.
+#[inline]
+pub(crate) fn is_enabled<'py>(logger: &LoggerShape<'_, 'py>, level: &Bound<'py, PyAny>) -> Option<bool> {
+    let py = level.py();
+    if !logger.disabled.is(PyBool::new(py, false)) || !logger.filters.cast_exact::<PyList>().ok()?.is_empty()
+    {
+        return None;
+    }
+    let cache = logger.cache.cast_exact::<PyDict>().ok()?;
+    let is_enabled = peek_any(&cache, level)?;
+    if is_enabled.is(PyBool::new(py, true)) {
+        Some(true)
+    } else if is_enabled.is(PyBool::new(py, false)) {
+        Some(false)
+    } else {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 //! Asks Python which interpreter runs.
 //!
 //! In: seconds since 1970. Out: seconds east of UTC; whether `LC_TIME` has the names of the C locale.
-//! A room of `unsafe`; the others are `sys/interpreter.rs` and `sys/dicts.rs`. Nothing here changes the process.
+//! A room of `unsafe`; the others are `sys/interpreter.rs`, `sys/dicts.rs` and `sys/witness.rs`. Nothing here changes the process.
 #![expect(
     unsafe_code,
     reason = "localtime_r, setlocale, pthread_atfork and the zone globals of glibc have no safe face, nor has PyInterpreterState_GetID"
@@ -10,6 +10,7 @@
 
 pub(crate) mod dicts;
 pub(crate) mod interpreter;
+pub(crate) mod witness;
 
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::ptr;
@@ -23,25 +24,19 @@ unsafe extern "C" {
     static mut daylight: c_int;
 }
 
-/// What glibc holds about the zone in force: equal marks, same zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ZoneMark {
-    names: [usize; 2],
-    timezone: c_long,
-    daylight: c_int,
-}
-
-/// The mark of the zone in force. Costs four loads.
-pub(crate) fn zone_mark() -> ZoneMark {
+/// What glibc holds about the zone in force, its names, `timezone` and `daylight`: equal marks, same zone. Costs four loads.
+#[inline]
+pub(crate) fn zone_mark() -> [i64; 4] {
     // SAFETY: aligned words that glibc owns for the life of the process. tzset(3) in another thread may write them
     // meanwhile, so they are read as volatile words and never followed; a torn mark only makes the next look fresh.
     unsafe {
         let names = ptr::addr_of!(tzname).cast::<usize>();
-        ZoneMark {
-            names: [names.read_volatile(), names.add(1).read_volatile()],
-            timezone: ptr::addr_of!(timezone).read_volatile(),
-            daylight: ptr::addr_of!(daylight).read_volatile(),
-        }
+        [
+            names.read_volatile().cast_signed() as i64,
+            names.add(1).read_volatile().cast_signed() as i64,
+            ptr::addr_of!(timezone).read_volatile(),
+            i64::from(ptr::addr_of!(daylight).read_volatile()),
+        ]
     }
 }
 

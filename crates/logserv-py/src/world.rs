@@ -209,6 +209,12 @@ impl World {
         ])
     }
 
+    /// The state that [`is_plain`](Self::is_plain) has last found to be so: another number after each change.
+    #[inline]
+    pub(crate) fn state(&self) -> u64 {
+        self.good.load(Ordering::Relaxed) // with the GIL
+    }
+
     /// `logging.raiseExceptions`, where [`is_plain`](Self::is_plain) has just said yes.
     #[inline]
     pub(crate) fn raises(&self) -> bool {

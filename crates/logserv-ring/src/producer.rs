@@ -218,11 +218,19 @@ impl Producer {
         }
     }
 
+    /// Bytes of the data area that the consumer had not released when it was last looked: without a load from what another
+    /// processor writes.
+    #[inline]
+    #[must_use]
+    pub fn pending_len_at_most(&self) -> usize {
+        usize::try_from(self.head - self.tail.get()).unwrap_or(usize::MAX)
+    }
+
     /// Bytes of the data area that the consumer has not released yet.
     #[must_use]
     pub fn pending_len(&self) -> usize {
         self.refresh();
-        usize::try_from(self.head - self.tail.get()).unwrap_or(usize::MAX)
+        self.pending_len_at_most()
     }
 
     /// Records that the consumer has not released yet.

@@ -98,8 +98,8 @@ const TAG_ATTRIBUTE: u8 = 13;
 macro_rules! text_fields {
     ($($tag:literal $name:ident $constant:ident),* $(,)?) => {
         /// The text fields' tags, for who writes them one by one.
-        pub(crate) mod tag {
-            $(pub(crate) const $constant: u8 = $tag;)*
+        pub mod tag {
+            $(#[doc = concat!("That of `", stringify!($name), "`.")] pub const $constant: u8 = $tag;)*
         }
 
         /// The text fields with their tags, in the order in which they are written.
@@ -149,45 +149,90 @@ text_fields! {
 #[inline]
 fn put_field(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
     out.reserve(4 + body.len());
-    put_field_head(out, tag, body.len());
+    out.extend_from_slice(&field_head(tag, body.len()));
     out.extend_from_slice(body);
 }
 
-fn put_field_head(out: &mut Vec<u8>, tag: u8, len: usize) {
+/// What stands before a field's body of so many bytes, at most [`FIELD_LEN_MAX`].
+#[inline]
+#[must_use]
+pub fn field_head(tag: u8, len: usize) -> [u8; 4] {
     let [a, b, c, _] = len_to_u32(len.min(FIELD_LEN_MAX)).to_le_bytes();
-    out.extend_from_slice(&[tag, a, b, c]);
+    [tag, a, b, c]
+}
+
+/// The fixed header, for who writes the fields himself: each a [`field_head`] and its body, in the order of their [`tag`]s.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "as in `Record`")]
+pub struct Header {
+    pub kind: RecordKind,
+    pub formatter: u32,
+    pub level_no: i32,
+    pub created: f64,
+    pub msecs: f64,
+    pub relative_created: f64,
+    pub line_no: u32,
+    pub thread: Option<u64>,
+    pub process: Option<u32>,
+    pub utc_offset_s: Option<i32>,
+}
+
+impl Header {
+    /// Its bytes; `len`: those of the whole record.
+    #[inline]
+    #[must_use]
+    pub fn encode(&self, len: usize) -> [u8; HEADER_LEN] {
+        let kind = match self.kind {
+            RecordKind::Fields => KIND_FIELDS,
+            RecordKind::Line => KIND_LINE,
+        };
+        let bit = |is_there, bit| if is_there { bit } else { 0 };
+        let present: u16 = bit(self.thread.is_some(), HAS_THREAD)
+            | bit(self.process.is_some(), HAS_PROCESS)
+            | bit(self.utc_offset_s.is_some(), HAS_UTC_OFFSET);
+        let [present_low, present_high] = present.to_le_bytes();
+        let pair = |low: [u8; 4], high: [u8; 4]| {
+            (u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(low))).to_le_bytes()
+        };
+        // In one piece, for every record has one.
+        let words: [[u8; 8]; HEADER_LEN / 8] = [
+            pair(
+                len_to_u32(len).to_le_bytes(),
+                [RECORD_VERSION, kind, present_low, present_high],
+            ),
+            pair(self.formatter.to_le_bytes(), self.level_no.to_le_bytes()),
+            self.created.to_le_bytes(),
+            self.msecs.to_le_bytes(),
+            self.relative_created.to_le_bytes(),
+            self.thread.unwrap_or_default().to_le_bytes(),
+            pair(
+                self.process.unwrap_or_default().to_le_bytes(),
+                self.line_no.to_le_bytes(),
+            ),
+            pair(self.utc_offset_s.unwrap_or_default().to_le_bytes(), [0; 4]), // the latter reserved
+        ];
+        let mut bytes = [0; HEADER_LEN];
+        bytes.copy_from_slice(words.as_flattened());
+        bytes
+    }
 }
 
 /// Writes the fixed header; the length in it is known at the end.
 #[inline]
 fn put_header(record: &Record<'_>, out: &mut Vec<u8>) {
-    let kind = match record.kind {
-        RecordKind::Fields => KIND_FIELDS,
-        RecordKind::Line => KIND_LINE,
+    let header = Header {
+        kind: record.kind,
+        formatter: record.formatter,
+        level_no: record.level_no,
+        created: record.created,
+        msecs: record.msecs,
+        relative_created: record.relative_created,
+        line_no: record.line_no,
+        thread: record.thread,
+        process: record.process,
+        utc_offset_s: record.utc_offset_s,
     };
-    let bit = |is_there, bit| if is_there { bit } else { 0 };
-    let present: u16 = bit(record.thread.is_some(), HAS_THREAD)
-        | bit(record.process.is_some(), HAS_PROCESS)
-        | bit(record.utc_offset_s.is_some(), HAS_UTC_OFFSET);
-    let [present_low, present_high] = present.to_le_bytes();
-    let pair = |low: [u8; 4], high: [u8; 4]| {
-        (u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(low))).to_le_bytes()
-    };
-    // In one piece, for every record has one.
-    let words: [[u8; 8]; HEADER_LEN / 8] = [
-        pair([0; 4], [RECORD_VERSION, kind, present_low, present_high]),
-        pair(record.formatter.to_le_bytes(), record.level_no.to_le_bytes()),
-        record.created.to_le_bytes(),
-        record.msecs.to_le_bytes(),
-        record.relative_created.to_le_bytes(),
-        record.thread.unwrap_or_default().to_le_bytes(),
-        pair(
-            record.process.unwrap_or_default().to_le_bytes(),
-            record.line_no.to_le_bytes(),
-        ),
-        pair(record.utc_offset_s.unwrap_or_default().to_le_bytes(), [0; 4]), // the latter reserved
-    ];
-    out.extend_from_slice(words.as_flattened());
+    out.extend_from_slice(&header.encode(0));
 }
 
 /// Writes records, one behind the other, into one buffer.
@@ -241,7 +286,7 @@ impl<'b> RecordWriter<'b> {
             name_len -= 1;
         }
         let head = self.out.len();
-        put_field_head(self.out, TAG_ATTRIBUTE, 0);
+        self.out.extend_from_slice(&field_head(TAG_ATTRIBUTE, 0));
         self.out
             .extend_from_slice(&u16::try_from(name_len).unwrap_or(u16::MAX).to_le_bytes());
         self.out
@@ -252,9 +297,8 @@ impl<'b> RecordWriter<'b> {
             self.out.truncate(head);
             return;
         }
-        let [a, b, c, _] = len_to_u32(body_len).to_le_bytes();
         if let Some(place) = self.out.get_mut(head..head + 4) {
-            place.copy_from_slice(&[TAG_ATTRIBUTE, a, b, c]);
+            place.copy_from_slice(&field_head(TAG_ATTRIBUTE, body_len));
         }
     }
 

@@ -4,13 +4,14 @@
 //! In and out: objects that the caller holds, on a thread that is attached to the interpreter. The second room of
 //! `unsafe` in this crate.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::OnceLock;
 
 use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi};
 
 /// The object's `__dict__` as `object.__getattribute__` would give it, without asking its class, for objects whose class is
@@ -107,11 +108,54 @@ pub(crate) fn code_of<'py>(frame: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
     unsafe { Bound::from_owned_ptr(frame.py(), ffi::PyFrame_GetCode(frame.as_ptr().cast()).cast()) }
 }
 
+/// The instruction that the frame is at, in bytes from the start of its code. Only for what [`current_frame`] gave, or its
+/// `f_back`.
+#[inline]
+pub(crate) fn instruction_of(frame: &Bound<'_, PyAny>) -> Option<i32> {
+    type GetLasti = unsafe extern "C" fn(*mut ffi::PyObject) -> c_int;
+    /// Not among what every version promises, and yet in all since 3.11.
+    static GET_LASTI: OnceLock<Option<GetLasti>> = OnceLock::new();
+    let get = (*GET_LASTI.get_or_init(|| {
+        // SAFETY: a function of this name has this signature.
+        unsafe {
+            let found = libc::dlsym(libc::RTLD_DEFAULT, c"PyFrame_GetLasti".as_ptr());
+            (!found.is_null()).then(|| std::mem::transmute::<*mut c_void, GetLasti>(found))
+        }
+    }))?;
+    // SAFETY: a frame.
+    Some(unsafe { get(frame.as_ptr()) })
+}
+
 /// The line that the frame is at, where it has one. Only for what [`current_frame`] gave, or its `f_back`.
 #[inline]
 pub(crate) fn line_of(frame: &Bound<'_, PyAny>) -> Option<u32> {
     // SAFETY: a frame.
     u32::try_from(unsafe { ffi::PyFrame_GetLineNumber(frame.as_ptr().cast()) }).ok()
+}
+
+/// The text's UTF-8, which the object keeps. `None`: it has lone surrogates.
+#[inline]
+pub(crate) fn utf8<'a>(text: Borrowed<'a, '_, PyString>) -> Option<&'a str> {
+    let mut len = 0;
+    // SAFETY: a `str`; the answer is its own UTF-8 of that length, as long as it lives, or null with an error set.
+    unsafe {
+        let start = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut len);
+        if start.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let bytes = std::slice::from_raw_parts(start.cast::<u8>(), len.cast_unsigned());
+        Some(std::str::from_utf8_unchecked(bytes))
+    }
+}
+
+/// The number, where it fits 64 bits.
+#[inline]
+pub(crate) fn small(number: Borrowed<'_, '_, PyInt>) -> Option<i64> {
+    let mut overflow = 0;
+    // SAFETY: an `int`, of which this raises nothing.
+    let value = unsafe { ffi::PyLong_AsLongAndOverflow(number.as_ptr(), &raw mut overflow) };
+    (overflow == 0).then_some(value)
 }
 
 /// `text % arguments`.
