@@ -17,6 +17,7 @@ __all__ = [
     "begin_exit",
     "encode",
     "flush_all",
+    "is_remembered",
     "knows_this_logging",
     "set_direct",
     "shutdown",
@@ -136,6 +137,9 @@ def adopt_loggers(cls: type[logging.Logger], /) -> None:
 
 def knows_this_logging() -> bool:
     """Whether clock, threads and flags are the standard library's."""
+
+def is_remembered(logger: logging.Logger, level: int) -> bool:
+    """Whether the way of the logger's records of this level is remembered, and as it was: for tests."""
 
 def adopt_handlers(cls: type[logging.Handler], /) -> None:
     """Gives the base of our handlers its native `handle`."""

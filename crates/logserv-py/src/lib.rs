@@ -55,7 +55,7 @@ mod _native {
     #[pymodule_export]
     use crate::handle::{adopt_handlers, set_direct};
     #[pymodule_export]
-    use crate::logger::{adopt_loggers, knows_this_logging};
+    use crate::logger::{adopt_loggers, is_remembered, knows_this_logging};
     #[pymodule_export]
     use crate::sender::{Sender, encode};
     use pyo3::exceptions::PyImportError;

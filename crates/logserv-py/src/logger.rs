@@ -148,6 +148,15 @@ pub(crate) fn knows_this_logging(py: Python<'_>) -> bool {
     World::learn(py)
 }
 
+/// Whether the way of the logger's records of this level is remembered, and as it was: for tests.
+#[pyfunction]
+pub(crate) fn is_remembered(logger: &Bound<'_, PyAny>, level: i32) -> PyResult<bool> {
+    let py = logger.py();
+    let originals = Originals::get(py)?;
+    Ok(World::get(py)
+        .is_some_and(|world| world.is_plain(py) && Route::find(logger, level, world, originals).is_some()))
+}
+
 #[inline]
 fn log<'py>(
     logger: &Bound<'py, PyAny>,
