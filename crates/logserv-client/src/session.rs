@@ -42,6 +42,7 @@ impl Session {
             tells_trouble: AtomicBool::new(true),
             was_welcomed: AtomicBool::new(false),
             renders: AtomicBool::new(false),
+            may_have_refusal: AtomicBool::new(false),
         };
         Session {
             common: Arc::new(common),
@@ -150,7 +151,15 @@ impl Session {
     /// The latest refusal, once per refusal (for `handleError` with a `ProtocolError`). Costs one atomic load if none.
     #[must_use]
     pub fn take_refusal(&self) -> Option<Refusal> {
-        self.shared().take_refusal()
+        self.may_have_refusal()
+            .then(|| self.shared().take_refusal())
+            .flatten()
+    }
+
+    /// Whether there may be one to [take](Self::take_refusal). Costs one atomic load.
+    #[must_use]
+    pub fn may_have_refusal(&self) -> bool {
+        self.common.may_have_refusal.load(Ordering::Relaxed) // a hint
     }
 
     /// The session's numbers.

@@ -36,6 +36,8 @@ pub(crate) struct Common {
     pub(crate) was_welcomed: AtomicBool,
     /// Whether the last server that let us in speaks 2.0.
     pub(crate) renders: AtomicBool,
+    /// Whether a refusal waits to be taken: a hint. In a forked child it may be the parent's.
+    pub(crate) may_have_refusal: AtomicBool,
 }
 
 /// See the file's head.
@@ -49,7 +51,6 @@ pub(crate) struct Shared {
     work: Condvar,
     /// Callers wait here: for space, an answer, the end.
     news: Condvar,
-    has_refusal: AtomicBool,
 }
 
 impl Shared {
@@ -63,7 +64,6 @@ impl Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
             news: Condvar::new(),
-            has_refusal: AtomicBool::new(false),
         });
         exit::register(&shared);
         shared
@@ -298,10 +298,8 @@ impl Shared {
 
     /// See [`Session::take_refusal`](crate::Session::take_refusal).
     pub(crate) fn take_refusal(&self) -> Option<Refusal> {
-        // Relaxed: only a hint; the mutex orders the rest. A load first, for it is all but always the only thing.
-        if !self.has_refusal.load(Ordering::Relaxed) || !self.has_refusal.swap(false, Ordering::Relaxed) {
-            return None;
-        }
+        // Relaxed: only a hint; the mutex orders the rest.
+        self.common.may_have_refusal.store(false, Ordering::Relaxed);
         self.lock().take_refusal()
     }
 
@@ -395,7 +393,7 @@ impl Shared {
 
     /// A refusal waits for [`take_refusal`](Self::take_refusal).
     pub(crate) fn tell_refusal(&self) {
-        self.has_refusal.store(true, Ordering::Relaxed);
+        self.common.may_have_refusal.store(true, Ordering::Relaxed);
     }
 }
 

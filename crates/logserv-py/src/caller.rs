@@ -3,7 +3,7 @@
 //! In: the frame that runs. Out: the first one that is not the library's own, or a later one (`stacklevel`). What can be
 //! known from a code object alone is remembered with it.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use logserv_wire::record::{field_head, tag};
 use pyo3::intern;
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::names::Standard;
+use crate::sys::gil::WithGil;
 use crate::sys::interpreter::{code_of, current_frame, instruction_of, line_of};
 
 /// Code objects remembered at most, in places that follow from their address: of two that share one the newer stays. A
@@ -33,7 +34,7 @@ pub(crate) struct Site {
     is_internal: bool,
     /// Lines of the last calls from here, each with the instruction that it belongs to: to find one Python goes through
     /// the lines of all the code before it.
-    lines: Mutex<[(i32, u32); LINES_MAX]>,
+    lines: WithGil<[(i32, u32); LINES_MAX]>,
     /// The texts as a record has them, for each choice of them.
     fields: [OnceLock<Option<Box<[u8]>>>; CHOICES],
 }
@@ -114,38 +115,38 @@ impl Site {
         let Some(instruction) = instruction_of(frame) else {
             return line_of(frame);
         };
+        let py = frame.py();
         let place = usize::try_from(instruction / 2).ok()? % LINES_MAX;
-        if let Ok(lines) = self.lines.try_lock()
-            && let Some((known, line)) = lines.get(place)
-            && *known == instruction
+        let known = self.lines.try_with(py, |lines| lines.get(place).copied());
+        if let Some(Some((known, line))) = known
+            && known == instruction
         {
-            return Some(*line);
+            return Some(line);
         }
         let line = line_of(frame)?;
-        if let Ok(mut lines) = self.lines.try_lock()
-            && let Some(place) = lines.get_mut(place)
-        {
-            *place = (instruction, line);
-        }
+        self.lines.try_with(py, |lines| {
+            if let Some(place) = lines.get_mut(place) {
+                *place = (instruction, line);
+            }
+        });
         Some(line)
     }
 }
 
 fn site_of(code: &Bound<'_, PyAny>, source: &str) -> Option<Arc<Site>> {
-    static SITES: Mutex<[Option<Arc<Site>>; SITES_MAX]> = Mutex::new([const { None }; SITES_MAX]);
+    static SITES: WithGil<[Option<Arc<Site>>; SITES_MAX]> = WithGil::new([const { None }; SITES_MAX]);
+    let py = code.py();
     let place = (code.as_ptr().addr() >> 4) % SITES_MAX;
-    if let Ok(sites) = SITES.try_lock()
-        && let Some(Some(site)) = sites.get(place)
-        && code.is(&site.code)
-    {
-        return Some(Arc::clone(site));
+    let known = SITES.try_with(py, |sites| {
+        let site = sites.get(place)?.as_ref()?;
+        code.is(&site.code).then(|| Arc::clone(site))
+    });
+    if let Some(Some(site)) = known {
+        return Some(site);
     }
     let site = Arc::new(look(code, source)?);
-    let evicted = SITES
-        .try_lock()
-        .ok()
-        .and_then(|mut sites| sites.get_mut(place)?.replace(Arc::clone(&site)));
-    drop(evicted); // may run finalizers, so not under the lock
+    let evicted = SITES.try_with(py, |sites| sites.get_mut(place)?.replace(Arc::clone(&site)));
+    drop(evicted); // may run finalizers
     Some(site)
 }
 
@@ -163,7 +164,7 @@ fn look(code: &Bound<'_, PyAny>, source: &str) -> Option<Site> {
         path_name: path_name.unbind(),
         func_name: func_name.unbind(),
         is_internal,
-        lines: Mutex::new([(-1, 0); LINES_MAX]),
+        lines: WithGil::new([(-1, 0); LINES_MAX]),
         fields: [const { OnceLock::new() }; CHOICES],
         code: code.clone().unbind(),
     })

@@ -29,12 +29,6 @@ pub(crate) struct Extra<'py> {
 pub(crate) const ATTRIBUTES_MAX: usize = 64 << 10;
 
 impl<'py> Extra<'py> {
-    /// Whether the record has neither exception nor attributes.
-    #[inline]
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.exc_info.is_none() && self.dict.is_none()
-    }
-
     /// Of a call with these arguments; `is_exception`: `exc_info` is true where it is not given. `None`: the library's affair.
     #[inline]
     pub(crate) fn of(arguments: &Arguments<'_, 'py>, is_exception: bool, py: Python<'py>) -> Option<Self> {

@@ -5,8 +5,6 @@
 //! found of it before is known not to have changed since.
 //! Not here: how the call begins (`logger.rs`), which handlers there are (`reach.rs`).
 
-use std::sync::Mutex;
-
 use logserv_wire::record::{Record, RecordKind};
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
@@ -22,8 +20,7 @@ use crate::moment::Moment;
 use crate::names::Standard;
 use crate::originals::Originals;
 use crate::route::Target;
-use crate::sys::interpreter::{self, Arguments, utf8};
-use crate::template::{self, Template};
+use crate::sys::interpreter::{self, Arguments};
 use crate::text::Text;
 use crate::world::World;
 use crate::write::{LongTexts, write};
@@ -52,79 +49,11 @@ pub(crate) struct Call<'a, 'py> {
 }
 
 impl<'py> Call<'_, 'py> {
-    /// Sends the record to all `targets`; `template`: what is known of it, where there is one of these.
+    /// Sends the record to all `targets`.
     ///
     /// # Errors
     /// What the application's own code raises that must come out of the call: a `RecursionError`, or what is no `Exception`.
-    #[inline]
-    pub(crate) fn run(&self, template: Option<&Template>, targets: &[Target<'py>]) -> PyResult<Outcome> {
-        if let (Some(template), [target]) = (template, targets)
-            && self.extra.is_nothing()
-            && self.send_by(template, target)?
-        {
-            return Ok(Outcome::Done);
-        }
-        self.send(targets)
-    }
-
-    /// The most usual record. Returns whether it was sent: it may not be so usual.
-    #[inline]
-    fn send_by(&self, template: &Template, target: &Target<'py>) -> PyResult<bool> {
-        let py = self.py;
-        let sender = target.sender.get();
-        let (Plan::Server(compiled), true) = (&*target.plan, sender.wants_only_shown()) else {
-            return Ok(false);
-        };
-        let Some(msg) = self.msg.cast_exact::<PyString>().ok().and_then(utf8) else {
-            return Ok(false);
-        };
-        sender.announce_level(&target.handler, self.level_no);
-        // In nobody else's use, as no Python code runs below, and the GIL stays here.
-        let Ok(mut scratch) = SCRATCH.try_lock() else {
-            return Ok(false);
-        };
-        let Scratch { text, bytes } = &mut *scratch;
-        let message = if self.first >= self.arguments.len() {
-            msg
-        } else {
-            text.clear();
-            if !percent::render(msg, &self.arguments, self.first, text) {
-                return Ok(false);
-            }
-            text
-        };
-        let caller = if template.caller == 0 {
-            None
-        } else {
-            match self.caller() {
-                Some(caller) => Some(caller),
-                None => return Ok(false),
-            }
-        };
-        let call = template::Call {
-            moment: Moment::now(self.world.start),
-            caller: caller.as_ref(),
-            message,
-        };
-        if !template.write(py, &call, compiled, sender.record_max(), bytes) {
-            return Ok(false);
-        }
-        sender.mirror(self.world.raises());
-        if !sender.push_at_once(bytes) {
-            let bytes = bytes.clone();
-            drop(scratch);
-            sender.push(py, bytes);
-        } else if bytes.capacity() > SCRATCH_KEPT_LEN {
-            *scratch = Scratch::default();
-        }
-        if let Some(refusal) = sender.take_refusal() {
-            let record = self.record()?;
-            report(&target.handler, &record, Ok(Some(refusal)))?;
-        }
-        Ok(true)
-    }
-
-    fn send(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
+    pub(crate) fn run(&self, targets: &[Target<'py>]) -> PyResult<Outcome> {
         let py = self.py;
         let mut needs = 0;
         for target in targets {
@@ -360,7 +289,7 @@ impl<'py> Call<'_, 'py> {
     }
 
     /// The record that the library would have made, for whoever has to see one.
-    fn record(&self) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn record(&self) -> PyResult<Bound<'py, PyAny>> {
         let py = self.py;
         let none = py.None().into_bound(py);
         let (path_name, line_no, func_name) = match self.caller() {
@@ -389,21 +318,6 @@ impl<'py> Call<'_, 'py> {
         )
     }
 }
-
-/// Room to make a message and a record in, kept from call to call.
-#[derive(Default)]
-struct Scratch {
-    text: String,
-    bytes: Vec<u8>,
-}
-
-static SCRATCH: Mutex<Scratch> = Mutex::new(Scratch {
-    text: String::new(),
-    bytes: Vec::new(),
-});
-
-/// Room beyond this many bytes is given back after a long record.
-const SCRATCH_KEPT_LEN: usize = 64 << 10;
 
 /// The texts and numbers that a record has in every version.
 const USUAL: u32 = OF_CALLER

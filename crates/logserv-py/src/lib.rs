@@ -38,6 +38,7 @@ mod sys;
 mod tags;
 mod template;
 mod text;
+mod usual;
 mod values;
 mod watch;
 mod world;

@@ -16,8 +16,9 @@ use crate::handle::is_direct;
 use crate::look::{self, Look};
 use crate::originals::Originals;
 use crate::role;
-use crate::route::{End, Route};
+use crate::route::Route;
 use crate::sys::interpreter::{Arguments, Entry, entry, method};
+use crate::usual::{Gone, Usual};
 use crate::world::World;
 
 /// One of the methods.
@@ -153,8 +154,9 @@ pub(crate) fn knows_this_logging(py: Python<'_>) -> bool {
 pub(crate) fn is_remembered(logger: &Bound<'_, PyAny>, level: i32) -> PyResult<bool> {
     let py = logger.py();
     let originals = Originals::get(py)?;
+    let is_followed = |route: &Route| route.follow(logger.as_borrowed(), originals).map(drop);
     Ok(World::get(py)
-        .is_some_and(|world| world.is_plain(py) && Route::find(logger, level, world, originals).is_some()))
+        .is_some_and(|world| world.is_plain(py) && Route::with(logger, level, world, is_followed).is_some()))
 }
 
 #[inline]
@@ -198,18 +200,27 @@ fn attempt<'py>(
         return Ok(Outcome::Ordinary);
     }
     let originals = Originals::get(py)?;
-    let (route, targets) = match Route::find(logger, level_no, world, originals) {
-        Some((route, targets)) => (Some(route), targets),
-        None => match look::closely(logger, (level_no, &level), world, originals) {
-            Look::Disabled => return Ok(Outcome::Done),
-            Look::Others => return Ok(Outcome::Ordinary),
-            Look::Ours(targets) => (None, targets),
-        },
+    let usual = Usual {
+        py,
+        world,
+        originals,
+        logger,
+        level_no,
+        msg,
+        arguments: *arguments,
+        first: before + 1,
     };
-    let template = match route.as_deref().map(|route| &route.end) {
-        Some(End::Disabled) => return Ok(Outcome::Done),
-        Some(End::Template(template)) => Some(&**template),
-        Some(End::Targets) | None => None,
+    let may_be_usual = !arguments.has_keywords() && !method.is_exception;
+    let found = match Route::with(logger, level_no, world, |route| usual.go(route, may_be_usual)) {
+        Some(Gone::Sent) => return Ok(Outcome::Done),
+        Some(Gone::Refused(target)) => return usual.report_refusal(&target, level),
+        Some(Gone::Known(targets)) => Look::Ours(targets),
+        None => look::closely(logger, (level_no, &level), world, originals),
+    };
+    let targets = match found {
+        Look::Disabled => return Ok(Outcome::Done),
+        Look::Others => return Ok(Outcome::Ordinary),
+        Look::Ours(targets) => targets,
     };
     let Some(extra) = Extra::of(arguments, method.is_exception, py) else {
         return Ok(Outcome::Ordinary);
@@ -233,7 +244,7 @@ fn attempt<'py>(
         first: before + 1,
         extra,
     }
-    .run(template, &targets)
+    .run(&targets)
 }
 
 /// The level of a call, also as an object; `None`: it is no plain number.

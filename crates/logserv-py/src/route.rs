@@ -3,8 +3,8 @@
 //! In: a logger and a level. Out: what a close look at the loggers above, their handlers and formatters has found, where
 //! nothing of all that has changed since. Not here: the look itself (`reach.rs`, `sender.rs`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::encode::Plan;
 use crate::originals::Originals;
 use crate::sender::Sender;
+use crate::sys::gil::WithGil;
 use crate::sys::interpreter::{instance_dict, peek};
 use crate::sys::witness::{Witness, is_list_of, items};
 use crate::template::Template;
@@ -99,7 +100,16 @@ mod handler {
 /// Handlers that take a record. Mostly one.
 pub(crate) type Targets<'py> = SmallVec<[Target<'py>; 2]>;
 
-/// A handler that takes a record, its way, and who renders its lines.
+/// A handler that is seen to take a record.
+///
+/// Whoever has one runs no Python code before the last use of it, and so nothing can take it away.
+pub(crate) struct Found<'a, 'py> {
+    pub(crate) handler: Borrowed<'a, 'py, PyAny>,
+    pub(crate) sender: Borrowed<'a, 'py, Sender>,
+    pub(crate) plan: &'a Arc<Plan>,
+}
+
+/// The same with references of its own.
 pub(crate) struct Target<'py> {
     pub(crate) handler: Bound<'py, PyAny>,
     pub(crate) sender: Bound<'py, Sender>,
@@ -107,30 +117,33 @@ pub(crate) struct Target<'py> {
 }
 
 impl Route {
-    /// What is remembered of the logger's records of this level, and who takes them; `None`: nothing that still holds. Runs
-    /// no Python code.
+    /// Gives what is remembered of the logger's records of this level to `use_it`, to be [followed](Self::follow); `None`:
+    /// nothing is, or somebody has it. What `use_it` says no to is to be looked at closely.
     #[inline]
-    pub(crate) fn find<'py>(
-        logger: &Bound<'py, PyAny>,
+    pub(crate) fn with<R>(
+        logger: &Bound<'_, PyAny>,
         level: i32,
         world: &World,
-        originals: &Originals,
-    ) -> Option<(Arc<Self>, Targets<'py>)> {
+        use_it: impl FnOnce(&Self) -> Option<R>,
+    ) -> Option<R> {
         let address = logger.as_ptr().addr();
-        let routes = ROUTES.try_lock().ok()?;
-        let route = routes.get(place(address, level))?.as_ref()?;
-        if route.logger != address || route.level != level || route.world != world.state() {
-            return None;
-        }
-        let targets = route.follow(logger.as_borrowed(), originals)?;
-        Some((Arc::clone(route), targets))
+        let known = ROUTES.try_with(logger.py(), |routes| {
+            let route = routes.get(place(address, level))?.as_ref()?;
+            let is_it = route.logger == address && route.level == level && route.world == world.state();
+            if is_it { use_it(route) } else { None }
+        });
+        known.flatten()
     }
 
-    /// Goes the way, and finds everything as it was.
+    /// Goes the way, and finds everything as it was, or not. Runs no Python code.
     #[inline]
-    fn follow<'py>(&self, logger: Borrowed<'_, 'py, PyAny>, originals: &Originals) -> Option<Targets<'py>> {
+    pub(crate) fn follow<'a, 'py>(
+        &'a self,
+        logger: Borrowed<'a, 'py, PyAny>,
+        originals: &Originals,
+    ) -> Option<SmallVec<[Found<'a, 'py>; 2]>> {
         let py = logger.py();
-        let mut targets = Targets::new();
+        let mut targets = SmallVec::new();
         let mut takers = self.handlers.iter();
         let mut next = logger;
         for (number, step) in self.steps.iter().enumerate() {
@@ -156,17 +169,14 @@ impl Route {
     }
 
     /// Forgets the one that had its place.
-    fn remember(self) {
+    fn remember(self, py: Python<'_>) {
         let place = place(self.logger, self.level);
-        let stale = ROUTES
-            .try_lock()
-            .ok()
-            .and_then(|mut routes| routes.get_mut(place)?.replace(Arc::new(self)));
-        drop(stale); // may run finalizers, so not under the lock
+        let stale = ROUTES.try_with(py, |routes| routes.get_mut(place)?.replace(Box::new(self)));
+        drop(stale); // may run finalizers
     }
 }
 
-static ROUTES: Mutex<[Option<Arc<Route>>; ROUTES_MAX]> = Mutex::new([const { None }; ROUTES_MAX]);
+static ROUTES: WithGil<[Option<Box<Route>>; ROUTES_MAX]> = WithGil::new([const { None }; ROUTES_MAX]);
 
 #[inline]
 fn place(logger: usize, level: i32) -> usize {
@@ -179,10 +189,25 @@ fn are_dicts_in_state(state: u64, cache: Borrowed<'_, '_, PyDict>, originals: &O
     stamp::is(py, state, &[&cache, time, logging])
 }
 
+impl<'py> Found<'_, 'py> {
+    /// To be kept while Python code runs.
+    pub(crate) fn to_target(&self) -> Target<'py> {
+        Target {
+            handler: self.handler.to_owned(),
+            sender: self.sender.to_owned(),
+            plan: Arc::clone(self.plan),
+        }
+    }
+}
+
 impl Taker {
     /// `None`: it is not as it was. The answer to that: a target, unless its level is too high.
     #[inline]
-    fn take<'py>(&self, handler: Borrowed<'_, 'py, PyAny>, py: Python<'py>) -> Option<Option<Target<'py>>> {
+    fn take<'a, 'py>(
+        &'a self,
+        handler: Borrowed<'a, 'py, PyAny>,
+        py: Python<'py>,
+    ) -> Option<Option<Found<'a, 'py>>> {
         let seen = self.witness.see(handler)?;
         let Some(way) = &self.way else {
             return Some(None);
@@ -206,10 +231,10 @@ impl Taker {
         {
             return None;
         }
-        Some(Some(Target {
-            handler: handler.to_owned(),
-            sender: sender.to_owned(),
-            plan: Arc::clone(&way.plan),
+        Some(Some(Found {
+            handler,
+            sender,
+            plan: &way.plan,
         }))
     }
 }
@@ -333,7 +358,7 @@ impl Draft {
             handlers,
             end,
         }
-        .remember();
+        .remember(logger.py());
     }
 }
 

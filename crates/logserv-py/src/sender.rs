@@ -279,6 +279,18 @@ impl Sender {
         self.number
     }
 
+    /// Whether its server has been told of records of this level.
+    #[inline]
+    pub(crate) fn is_announced(&self, level: i32) -> bool {
+        level >= self.announced_level.load(Ordering::Relaxed) // a lone number
+    }
+
+    /// Whether there may be a [refusal](Self::take_refusal) that nobody has been told yet.
+    #[inline]
+    pub(crate) fn has_refusal(&self) -> bool {
+        self.session.may_have_refusal()
+    }
+
     /// Whether what the plan depends on is the handler's attributes, its formatter's and the style's, their classes, and what
     /// the modules `logging` and `time` hold.
     pub(crate) fn has_glance(&self) -> bool {
@@ -367,10 +379,9 @@ impl Sender {
     /// Announces the handler's level anew where a record is below the one announced: it must have been lowered since.
     #[inline]
     pub(crate) fn announce_level(&self, handler: &Bound<'_, PyAny>, level: i32) {
-        if level >= self.announced_level.load(Ordering::Relaxed) {
-            return; // all but ever; a lone number
+        if !self.is_announced(level) {
+            self.lower_level(handler, level);
         }
-        self.lower_level(handler, level);
     }
 
     #[cold]

@@ -2,13 +2,14 @@
 //! Asks Python which interpreter runs.
 //!
 //! In: seconds since 1970. Out: seconds east of UTC; whether `LC_TIME` has the names of the C locale.
-//! A room of `unsafe`; the others are `sys/interpreter.rs`, `sys/dicts.rs` and `sys/witness.rs`. Nothing here changes the process.
+//! A room of `unsafe`; the others are in `sys/`. Nothing here changes the process.
 #![expect(
     unsafe_code,
     reason = "localtime_r, setlocale, pthread_atfork and the zone globals of glibc have no safe face, nor has PyInterpreterState_GetID"
 )]
 
 pub(crate) mod dicts;
+pub(crate) mod gil;
 pub(crate) mod interpreter;
 pub(crate) mod witness;
 

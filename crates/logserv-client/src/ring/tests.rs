@@ -41,6 +41,7 @@ fn common(place: &Place) -> Arc<Common> {
         tells_trouble: AtomicBool::new(false),
         was_welcomed: AtomicBool::new(false),
         renders: AtomicBool::new(false),
+        may_have_refusal: AtomicBool::new(false),
     })
 }
 
