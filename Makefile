@@ -52,8 +52,9 @@ bench-compare: wheel ## the same beside other people's packages, in an environme
 	@$(PYTHON_FOUND) bench/compare/run.py $(if $(FULL),--all)
 
 .PHONY: bench-micro
-bench-micro: prerequisites ## what one record costs in each room: nanoseconds, and instructions where there is valgrind
+bench-micro: wheel ## what one record costs in each room, and a call: nanoseconds, and instructions where there is valgrind
 	@$(PYTHON_FOUND) bench/micro.py
+	@set -- $$($(PYTHON_FOUND) tools/environments.py newest); "$$2" bench/calls.py
 
 .PHONY: faults
 faults: wheel ## breaks connections, disks and processes on purpose, all there is of it, and counts what survives: docs/reliability.md

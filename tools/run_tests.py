@@ -200,12 +200,17 @@ def bench(runner: Runner, python: Path) -> None:
     runner.command(python, "bench/run.py", "--tiny", "--out", "target/bench/tiny")
 
 
-def instruction_counts(runner: Runner) -> None:
-    """What one record costs in each room, in instructions: a figure that a noisy machine does not change, to compare with the last."""
+def instruction_counts(runner: Runner, python: Path | None) -> None:
+    """What one record costs in each room, and a call, in instructions: figures that a noisy machine does not change, to compare with
+    the last.
+    """
     if shutil.which("valgrind") is None:
         runner.cannot_run("instruction counts", "no valgrind; install it with: apt-get install valgrind")
         return
     runner.command(sys.executable, "bench/micro.py", "--instructions", "--count", "1000")
+    if python is not None:
+        ways = ("--way", "ring", "--way", "native")
+        runner.command(python, "bench/calls.py", "--count", "500", "--kind", "plain", *ways)
 
 
 def stubs(runner: Runner, python: Path) -> None:
@@ -267,7 +272,10 @@ def main(arguments: Sequence[str]) -> int:
             "demo", lambda: runner.command(environments.tests(newest, found[newest]), "examples/demo/demo.py")
         )
         step("bench, in small", lambda: bench(runner, environments.tests(newest, found[newest])))
-    step("instruction counts", lambda: instruction_counts(runner))
+    step(
+        "instruction counts",
+        lambda: instruction_counts(runner, newest and environments.tests(newest, found[newest])),
+    )
     step("sdist", lambda: runner.command(sys.executable, "tools/check_sdist.py"))
     if not rust_coverage.missing:
         step("coverage of the Rust crates (by the Rust tests)", lambda: rust_coverage.report(runner.command))

@@ -16,7 +16,7 @@ use crate::originals::Originals;
 use crate::sender::Sender;
 use crate::sys::gil::WithGil;
 use crate::sys::interpreter::{instance_dict, peek};
-use crate::sys::witness::{Witness, is_list_of, items};
+use crate::sys::witness::{Keep, Witness, is_list_of, items};
 use crate::template::Template;
 use crate::world::World;
 use crate::{stamp, sys};
@@ -293,7 +293,7 @@ impl Draft {
         let mut next = Some(logger.clone());
         while let Some(logger) = next {
             (draft.steps.len() < DEPTH_MAX).then_some(())?;
-            let witness = Witness::take(&logger, &names)?;
+            let witness = Witness::take(&logger, &names, Keep::Plain)?;
             let dict = instance_dict(&logger)?;
             let list = peek(&dict, intern!(py, "handlers"))?.to_owned();
             let handlers: Vec<_> = items(list.as_borrowed())?
@@ -370,7 +370,7 @@ impl Sketch {
             intern!(py, "_sender"),
             intern!(py, "formatter"),
         ];
-        let witness = Witness::take(handler, &names)?;
+        let witness = Witness::take(handler, &names, Keep::Plain)?;
         let dict = instance_dict(handler)?;
         let has_sender =
             peek(&dict, intern!(py, "_sender")).is_some_and(|sender| sender.is_exact_instance_of::<Sender>());
@@ -387,10 +387,10 @@ impl Sketch {
         } else {
             own
         };
-        let followed = Witness::take(&formatter, &[intern!(py, "_style")])?;
+        let followed = Witness::take(&formatter, &[intern!(py, "_style")], Keep::AllButFollowed)?;
         let style = peek(&instance_dict(&formatter)?, intern!(py, "_style")).map(|style| style.to_owned());
         let style = match style {
-            Some(style) => Some(Witness::take(&style, &[])?),
+            Some(style) => Some(Witness::take(&style, &[], Keep::AllButFollowed)?),
             None => None,
         };
         Some(Self {

@@ -6,7 +6,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi};
 use smallvec::SmallVec;
 
@@ -32,7 +32,17 @@ const HAS_MANAGED_DICT: std::ffi::c_ulong = 1 << 4;
 /// The most attributes that an object has in itself: `SHARED_KEYS_MAX_SIZE`.
 const SLOTS_MAX: usize = 30;
 
-/// See the file's head. Keeps no object that has a way of its own to others: not loggers, handlers, lists or dictionaries.
+/// Which values are kept alive, as another object in the same place could be taken for them. What is in lists, dictionaries and
+/// followed objects is looked at, or does not matter; to keep these would keep whole hierarchies of loggers alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Numbers and texts, where nothing else matters by being the same object.
+    Plain,
+    /// Also functions and the like.
+    AllButFollowed,
+}
+
+/// See the file's head.
 #[derive(Debug)]
 pub(crate) struct Witness {
     class: usize,
@@ -80,7 +90,11 @@ impl Witness {
     /// What the object is now; `wanted`: the names that [`Seen::get`] is asked for. `None`: it cannot be followed.
     ///
     /// Take it before the close look that it is to stand for: what changes meanwhile then makes it void.
-    pub(crate) fn take(object: &Bound<'_, PyAny>, wanted: &[&Bound<'_, PyString>]) -> Option<Self> {
+    pub(crate) fn take(
+        object: &Bound<'_, PyAny>,
+        wanted: &[&Bound<'_, PyString>],
+        keep: Keep,
+    ) -> Option<Self> {
         let py = object.py();
         can_be(py).then_some(())?;
         let class = object.get_type();
@@ -103,7 +117,7 @@ impl Witness {
                 State::Slots { .. } => dict
                     .values()
                     .iter()
-                    .filter(is_to_keep)
+                    .filter(|value| keep.keeps(value))
                     .map(Bound::unbind)
                     .collect(),
             },
@@ -238,16 +252,22 @@ unsafe fn slots_of(dict: &Bound<'_, PyDict>) -> Option<State> {
     }
 }
 
-/// Whether another object in the place of this one could be taken for it. Of lists, dictionaries and objects with attributes
-/// what is in them is looked at, or does not matter; to keep these would keep whole hierarchies of loggers alive.
-fn is_to_keep(value: &Bound<'_, PyAny>) -> bool {
-    let class = value.get_type();
-    // SAFETY: a type object.
-    let flags = unsafe { ffi::PyType_GetFlags(class.as_ptr().cast()) };
-    !(flags & HAS_MANAGED_DICT != 0
-        || value.is_exact_instance_of::<PyList>()
-        || value.is_exact_instance_of::<PyDict>()
-        || value.is_exact_instance_of::<crate::sender::Sender>())
+impl Keep {
+    fn keeps(self, value: &Bound<'_, PyAny>) -> bool {
+        if value.is_exact_instance_of::<PyString>()
+            || value.is_exact_instance_of::<PyInt>()
+            || value.is_exact_instance_of::<PyFloat>()
+        {
+            return true;
+        }
+        let class = value.get_type();
+        // SAFETY: a type object.
+        let flags = unsafe { ffi::PyType_GetFlags(class.as_ptr().cast()) };
+        self == Self::AllButFollowed
+            && flags & HAS_MANAGED_DICT == 0
+            && !value.is_exact_instance_of::<PyList>()
+            && !value.is_exact_instance_of::<PyDict>()
+    }
 }
 
 /// # Safety
