@@ -274,7 +274,7 @@ def main(arguments: Sequence[str]) -> int:
         step("bench, in small", lambda: bench(runner, environments.tests(newest, found[newest])))
     step(
         "instruction counts",
-        lambda: instruction_counts(runner, newest and environments.tests(newest, found[newest])),
+        lambda: instruction_counts(runner, environments.tests(newest, found[newest]) if newest else None),
     )
     step("sdist", lambda: runner.command(sys.executable, "tools/check_sdist.py"))
     if not rust_coverage.missing:
