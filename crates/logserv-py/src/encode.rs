@@ -9,13 +9,14 @@ use logserv_wire::record::{Record, RecordKind};
 use logserv_wire::value::Value;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::cut;
+use crate::factory;
 use crate::gather::{Gathered, Needs};
 use crate::names::Standard;
 use crate::originals::Originals;
-use crate::sys::interpreter::instance_dict;
+use crate::sys::interpreter::{self, instance_dict};
 use crate::text::Text;
 use crate::watch::{dict_of, formatter_of};
 use crate::write::{LongTexts, share, write};
@@ -87,9 +88,10 @@ impl<'py> Job<'_, 'py> {
     /// What rendering the record in Python raises.
     pub(crate) fn encode(&self, plan: &Plan, out: &mut Vec<u8>) -> PyResult<bool> {
         if let Plan::Server(compiled) = plan
-            && self.originals.record_is_plain(self.record)
-            && let Some(dict) = self.dict()?
-            && let Some(was_cut) = self.encode_fields(compiled, &dict, out)?
+            && let is_exact = self.originals.record_is_exact(self.record)
+            && (is_exact || self.originals.record_is_plain(self.record))
+            && let Some(dict) = self.dict(is_exact)?
+            && let Some(was_cut) = self.encode_fields(compiled, is_exact, &dict, out)?
         {
             return Ok(was_cut);
         }
@@ -99,25 +101,34 @@ impl<'py> Job<'_, 'py> {
     }
 
     /// The record's attributes.
-    fn dict(&self) -> PyResult<Option<Bound<'py, PyDict>>> {
-        if self.originals.record_is_exact(self.record) {
+    fn dict(&self, is_exact: bool) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if is_exact {
             return Ok(instance_dict(self.record));
         }
         dict_of(self.record)
     }
 
-    /// `None`: the server cannot be sure of the line.
+    /// `is_exact`: of a record of the library's own class, which nobody has changed. `None`: the server cannot be sure of the
+    /// line.
     fn encode_fields(
         &self,
         compiled: &Compiled,
+        is_exact: bool,
         dict: &Bound<'py, PyDict>,
         out: &mut Vec<u8>,
     ) -> PyResult<Option<bool>> {
         let needs = &compiled.needs;
         let is_shown = |name: &str| compiled.formatter.shows_attribute(name);
         let shown = self.only_shown.then_some(&is_shown as &dyn Fn(&str) -> bool);
-        let mut gathered = Gathered::from_dict(dict, needs, attributes_max(self.record_max), shown);
         let is_json = compiled.formatter.is_json();
+        let mut gathered = Gathered::of_attributes(attributes_max(self.record_max));
+        let is_known = is_exact
+            && self.only_shown
+            && !is_json
+            && factory::gather(self.record, dict, needs, &mut gathered).is_some();
+        if !is_known {
+            gathered.read(dict, needs, shown);
+        }
         let has_items = is_json && self.put_message_items(&mut gathered, needs);
         let Some(mut long) = self.check(&gathered, compiled)? else {
             return Ok(None);
@@ -125,9 +136,9 @@ impl<'py> Job<'_, 'py> {
         let message = if has_items {
             PyString::new(dict.py(), "").into_any()
         } else {
-            self.message(&gathered)?
+            self.message(is_exact, &gathered)?
         };
-        dict.set_item(pyo3::intern!(dict.py(), "message"), &message)?;
+        interpreter::put(dict, pyo3::intern!(dict.py(), "message"), &message)?;
         long.message = Text::exact(&message);
         match &long.message {
             Some(text) if text.is_escaped() => return Ok(None),
@@ -230,15 +241,22 @@ impl<'py> Job<'_, 'py> {
         Ok(is_text && !gathered.odd)
     }
 
-    /// `record.getMessage()`, without the call where its result is the record's `msg`.
-    fn message(&self, gathered: &Gathered<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// `record.getMessage()`, without the call where that is the library's own and `msg` a text: what it does is one `%`.
+    fn message(&self, is_exact: bool, gathered: &Gathered<'py>) -> PyResult<Bound<'py, PyAny>> {
         if let (Some(msg), Some(args)) = (&gathered.msg, &gathered.args)
+            && is_exact
             && !gathered.overrides
-            && self.originals.record_is_exact(self.record)
-            && msg.is_exact_instance_of::<PyString>()
-            && !args.is_truthy()?
+            && let Ok(msg) = msg.cast_exact::<PyString>()
         {
-            return Ok(msg.clone());
+            if args.cast_exact::<PyTuple>().is_ok_and(|args| args.is_empty()) || args.is_none() {
+                return Ok(msg.clone().into_any());
+            }
+            // Neither has a `%` of its own for when it stands on the right.
+            if args.is_exact_instance_of::<PyTuple>()
+                || args.is_exact_instance_of::<PyDict>() && args.is_truthy()?
+            {
+                return interpreter::percent(msg, args);
+            }
         }
         self.record
             .call_method0(pyo3::intern!(self.record.py(), "getMessage"))
@@ -266,7 +284,7 @@ impl<'py> Job<'_, 'py> {
         if let Ok(dict) = self.record.getattr(pyo3::intern!(py, "__dict__"))
             && let Ok(dict) = dict.cast_into::<PyDict>()
         {
-            gathered = Gathered::from_dict(&dict, &Needs::default(), 0, None);
+            gathered.read(&dict, &Needs::default(), None);
         }
         let long = LongTexts {
             message: Some(Text::new(line)),

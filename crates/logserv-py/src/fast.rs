@@ -147,7 +147,7 @@ impl<'py> Call<'_, 'py> {
             }
             let sender = target.sender.get();
             sender.mirror(self.world.raises());
-            let mut bytes = sender.take_buffer();
+            let mut bytes = sender.take_buffer(py);
             let head = (RecordKind::Fields, compiled.id);
             let is_supported = |record: &Record<'_>| compiled.formatter.supports(record).is_yes();
             let Some(was_cut) = write(

@@ -1,19 +1,21 @@
 //! The dictionary of an object, to be seen again as it was.
 //!
 //! In: an object's attributes. Out: whether they are the same objects under the same names: by the number of the
-//! dictionary's state where Python has one for it, else pair by pair.
+//! dictionary's state where Python has one for it, else pair by pair. Python 3.13 has none for a dictionary that shares its
+//! values with its object, as all do at first; [`make_own`] gives such an object one that does not.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::sender::Sender;
 use crate::stamp;
-use crate::sys::dicts::for_each_pair;
+use crate::sys::dicts::{self, for_each_pair};
 
 /// See the file's head. Keeps what was in the dictionary where it has to be compared.
 #[derive(Debug)]
 pub(crate) enum Followed {
-    Number(u64),
+    /// Its address, and the number.
+    Number(usize, u64),
     /// Without values that are a [`Sender`]: it is the one that keeps this, and would never be freed.
     Pairs(Vec<(Py<PyAny>, Option<Py<PyAny>>)>),
 }
@@ -21,10 +23,10 @@ pub(crate) enum Followed {
 impl Followed {
     /// As it is now.
     pub(crate) fn take(py: Python<'_>, dict: &Bound<'_, PyDict>) -> Self {
-        if stamp::can_follow_objects(py)
+        if (stamp::can_follow_objects(py) || dicts::is_own(dict))
             && let Some(number) = stamp::take(py, &[dict])
         {
-            return Self::Number(number);
+            return Self::Number(dict.as_ptr().addr(), number);
         }
         let keep =
             |value: Bound<'_, PyAny>| (!value.is_exact_instance_of::<Sender>()).then(|| value.unbind());
@@ -36,7 +38,9 @@ impl Followed {
     #[inline]
     pub(crate) fn holds(&self, py: Python<'_>, dict: &Bound<'_, PyDict>) -> bool {
         match self {
-            Self::Number(number) => stamp::is(py, *number, &[dict]),
+            Self::Number(address, number) => {
+                dict.as_ptr().addr() == *address && stamp::is(py, *number, &[dict])
+            }
             Self::Pairs(pairs) => {
                 let mut pairs = pairs.iter();
                 let mut are_same = dict.len() == pairs.len();
@@ -51,5 +55,20 @@ impl Followed {
                 are_same
             }
         }
+    }
+}
+
+/// [`make_own`] of a handler of ours.
+#[pyfunction]
+pub(crate) fn follow(handler: &Bound<'_, PyAny>) {
+    make_own(handler);
+}
+
+/// Has changes of the object's attributes told, where Python does so for a dictionary that shares nothing with its object: it
+/// gets a copy of its dictionary for its own. Only where nobody but the object holds the old one, and so nobody can tell.
+pub(crate) fn make_own(object: &Bound<'_, PyAny>) {
+    let py = object.py();
+    if !stamp::can_follow_objects(py) && stamp::can_follow_own(py) {
+        dicts::make_own(object);
     }
 }

@@ -6,11 +6,12 @@
 
 use logserv_wire::record::Record;
 use logserv_wire::value::Value;
+use pyo3::Borrowed;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+use pyo3::types::{PyDict, PyFloat, PyInt};
 
 use crate::clock;
-use crate::names::{Keys, Standard};
+use crate::names::{Found, Keys, Standard};
 use crate::sys::dicts::for_each_pair;
 use crate::text::Text;
 use crate::values::{self, Budget};
@@ -40,7 +41,9 @@ const OTHERS: u32 = Standard::Name.bit()
     | Standard::LineNo.bit()
     | Standard::FuncName.bit()
     | Standard::RelativeCreated.bit()
+    | Standard::Thread.bit()
     | Standard::ThreadName.bit()
+    | Standard::Process.bit()
     | Standard::ProcessName.bit()
     | Standard::TaskName.bit();
 
@@ -82,45 +85,46 @@ pub(crate) struct Gathered<'py> {
 }
 
 impl<'py> Gathered<'py> {
-    /// Reads `dict`; all attributes beyond the standard texts and numbers together take at most `attributes_max` bytes.
+    /// Reads `dict` into one in which there is nothing yet.
     ///
     /// `shown`: only what is in a line is wanted, and of attributes beyond the standard ones those whose name it says yes to.
-    pub(crate) fn from_dict(
+    pub(crate) fn read(
+        &mut self,
         dict: &Bound<'py, PyDict>,
         needs: &Needs,
-        attributes_max: usize,
         shown: Option<&dyn Fn(&str) -> bool>,
-    ) -> Self {
-        let mut gathered = Gathered {
-            room: attributes_max,
-            ..Gathered::default()
+    ) {
+        let gathered = self;
+        // Most of a record is of this kind: it is passed over without a look at the value.
+        let skipped = if shown.is_some() {
+            OTHERS & !needs.standard
+        } else {
+            0
         };
         let keys = Keys::get(dict.py());
         let mut hint = 0;
         // Converting these may collect garbage and so run a finalizer: the dictionary is left before that begins.
         let mut others = Vec::new();
         for_each_pair(dict, |key, value| {
-            let (key, value) = (key.to_owned(), value.to_owned());
-            let Ok(key) = key.cast_into_exact::<PyString>() else {
-                gathered.odd = true; // `{` and `$` raise on it, and a subclass may equal any name
-                return true;
-            };
             match keys.find(&key, &mut hint) {
-                Some(standard) if shown.is_some() && OTHERS & standard.bit() != 0 && !needs.has(standard) => {
+                Found::Standard(standard) if skipped & standard.bit() != 0 => {
                     gathered.present |= standard.bit();
                 }
-                Some(standard) => {
-                    if let Some(unusual) = gathered.put_standard(standard, value, needs) {
-                        others.push((Text::Static(standard.name()), unusual));
+                Found::Standard(standard) => {
+                    if !gathered.put_standard(standard, value, needs) {
+                        others.push((Text::Static(standard.name()), value.to_owned()));
                     }
                 }
-                None => {
+                Found::Other(key) => {
                     let text = key.to_str().ok();
                     gathered.overrides |= text == Some("getMessage");
                     if shown.is_none_or(|is_shown| text.is_some_and(is_shown)) {
-                        others.push((Text::new(key), value));
+                        let value = value.to_owned();
+                        others.push((Text::new(key.to_owned()), value));
                     }
                 }
+                // `{` and `$` raise on it, and a subclass may equal any name.
+                Found::NoName => gathered.odd = true,
             }
             true
         });
@@ -128,10 +132,14 @@ impl<'py> Gathered<'py> {
             gathered.put_attribute(name, &value);
         }
         gathered.numbers.utc_offset_s = clock::utc_offset_s(dict.py(), gathered.numbers.created);
-        gathered
     }
 
-    /// Nothing yet, with room for attributes of so many bytes.
+    /// Takes everything back, where no attribute has been put.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::of_attributes(self.room);
+    }
+
+    /// Nothing yet, with room for attributes of so many bytes: all beyond the standard texts and numbers together take no more.
     pub(crate) fn of_attributes(attributes_max: usize) -> Self {
         Gathered {
             room: attributes_max,
@@ -139,58 +147,51 @@ impl<'py> Gathered<'py> {
         }
     }
 
-    /// Gives back what is of an unusual type, or is to travel as an attribute.
-    fn put_standard(
-        &mut self,
-        standard: Standard,
-        value: Bound<'py, PyAny>,
-        needs: &Needs,
-    ) -> Option<Bound<'py, PyAny>> {
+    /// Returns `false` where it is of an unusual type, or is to travel as an attribute.
+    #[inline]
+    fn put_standard(&mut self, standard: Standard, value: Borrowed<'_, 'py, PyAny>, needs: &Needs) -> bool {
         self.present |= standard.bit();
-        let fits = match standard {
-            Standard::Name => put_text(&mut self.name, &value, &mut self.odd),
-            Standard::LevelName => put_text(&mut self.level_name, &value, &mut self.odd),
-            Standard::PathName => put_text(&mut self.path_name, &value, &mut self.odd),
-            Standard::FileName => put_text(&mut self.file_name, &value, &mut self.odd),
-            Standard::Module => put_text(&mut self.module, &value, &mut self.odd),
-            Standard::FuncName => put_text(&mut self.func_name, &value, &mut self.odd),
-            Standard::ThreadName => put_text(&mut self.thread_name, &value, &mut self.odd),
-            Standard::ProcessName => put_text(&mut self.process_name, &value, &mut self.odd),
-            Standard::TaskName => put_text(&mut self.task_name, &value, &mut self.odd),
-            Standard::LevelNo => put_integer(&mut self.numbers.level_no, &value),
-            Standard::LineNo => put_integer(&mut self.numbers.line_no, &value),
-            Standard::Created => put_float(&mut self.numbers.created, &value),
-            Standard::Msecs => put_float(&mut self.numbers.msecs, &value),
-            Standard::RelativeCreated => put_float(&mut self.numbers.relative_created, &value),
-            Standard::Thread => put_optional(&mut self.numbers.thread, &value),
-            Standard::Process => put_optional(&mut self.numbers.process, &value),
+        match standard {
+            Standard::Name => put_text(&mut self.name, value, &mut self.odd),
+            Standard::LevelName => put_text(&mut self.level_name, value, &mut self.odd),
+            Standard::PathName => put_text(&mut self.path_name, value, &mut self.odd),
+            Standard::FileName => put_text(&mut self.file_name, value, &mut self.odd),
+            Standard::Module => put_text(&mut self.module, value, &mut self.odd),
+            Standard::FuncName => put_text(&mut self.func_name, value, &mut self.odd),
+            Standard::ThreadName => put_text(&mut self.thread_name, value, &mut self.odd),
+            Standard::ProcessName => put_text(&mut self.process_name, value, &mut self.odd),
+            Standard::TaskName => put_text(&mut self.task_name, value, &mut self.odd),
+            Standard::LevelNo => put_integer(&mut self.numbers.level_no, value),
+            Standard::LineNo => put_integer(&mut self.numbers.line_no, value),
+            Standard::Created => put_float(&mut self.numbers.created, value),
+            Standard::Msecs => put_float(&mut self.numbers.msecs, value),
+            Standard::RelativeCreated => put_float(&mut self.numbers.relative_created, value),
+            Standard::Thread => put_optional(&mut self.numbers.thread, value),
+            Standard::Process => put_optional(&mut self.numbers.process, value),
             Standard::ExcInfo => {
-                let travels = needs.has(standard);
-                self.exc_info = Some(value.clone());
-                !travels
+                self.exc_info = Some(value.to_owned());
+                !needs.has(standard)
             }
             Standard::ExcText => {
-                self.exc_text = Some(value);
-                return None;
+                self.exc_text = Some(value.to_owned());
+                true
             }
             Standard::StackInfo => {
-                self.stack_info = Some(value);
-                return None;
+                self.stack_info = Some(value.to_owned());
+                true
             }
             // Both are in the message already, and may be large: they travel only if a format names them.
-            Standard::Msg | Standard::Args => {
-                let place = if standard == Standard::Msg {
-                    &mut self.msg
-                } else {
-                    &mut self.args
-                };
-                *place = Some(value.clone());
+            Standard::Msg => {
+                self.msg = Some(value.to_owned());
+                !needs.has(standard)
+            }
+            Standard::Args => {
+                self.args = Some(value.to_owned());
                 !needs.has(standard)
             }
             // Made anew for every line.
-            Standard::Message | Standard::AscTime => return None,
-        };
-        (!fits).then_some(value)
+            Standard::Message | Standard::AscTime => true,
+        }
     }
 
     /// Adds an attribute; one that is too large becomes opaque, and is left out where not even that has room.
@@ -225,18 +226,18 @@ fn encoded_len_max(value: &Value<'_>, budget: &Budget) -> usize {
 }
 
 /// Puts a `str` or `None` into its place; `false`: it is of another type.
-fn put_text<'py>(place: &mut Option<Text<'py>>, value: &Bound<'py, PyAny>, odd: &mut bool) -> bool {
+fn put_text<'py>(place: &mut Option<Text<'py>>, value: Borrowed<'_, 'py, PyAny>, odd: &mut bool) -> bool {
     if value.is_none() {
         return true;
     }
-    *place = Text::exact(value);
+    *place = Text::exact(&value);
     if let Some(text) = place {
         *odd |= text.is_escaped();
     }
     place.is_some()
 }
 
-fn put_integer<T>(place: &mut T, value: &Bound<'_, PyAny>) -> bool
+fn put_integer<T>(place: &mut T, value: Borrowed<'_, '_, PyAny>) -> bool
 where
     T: for<'a> FromPyObject<'a, 'a>,
 {
@@ -246,7 +247,7 @@ where
     number.extract().map(|number| *place = number).is_ok()
 }
 
-fn put_optional<T>(place: &mut Option<T>, value: &Bound<'_, PyAny>) -> bool
+fn put_optional<T>(place: &mut Option<T>, value: Borrowed<'_, '_, PyAny>) -> bool
 where
     T: for<'a> FromPyObject<'a, 'a>,
 {
@@ -259,7 +260,7 @@ where
     number.extract().map(|number| *place = Some(number)).is_ok()
 }
 
-fn put_float(place: &mut f64, value: &Bound<'_, PyAny>) -> bool {
+fn put_float(place: &mut f64, value: Borrowed<'_, '_, PyAny>) -> bool {
     if let Ok(number) = value.cast_exact::<PyFloat>() {
         *place = number.value();
         return true;

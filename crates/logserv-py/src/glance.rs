@@ -7,9 +7,10 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::encode::Plan;
-use crate::followed::Followed;
+use crate::followed::{self, Followed};
 use crate::originals::Originals;
 use crate::shape::HandlerShape;
 use crate::sys;
@@ -53,6 +54,8 @@ pub(crate) struct Glance {
     locale_is_c: bool,
     /// Whether the lines differ where the locale does.
     uses_locale: bool,
+    /// Whether `logging.raiseExceptions` is true.
+    raises: bool,
 }
 
 impl Glance {
@@ -80,6 +83,10 @@ impl Glance {
             }
             Some(Kept::take(&style)?)
         };
+        followed::make_own(formatter);
+        if let Some(style) = &style {
+            followed::make_own(style.object.bind(py));
+        }
         let (handler_dict, formatter_dict) = (instance_dict(handler)?, instance_dict(formatter)?);
         let style_dict = match &style {
             Some(style) => instance_dict(style.object.bind(py))?,
@@ -87,6 +94,11 @@ impl Glance {
         };
         let time = originals.time_dict.bind(py);
         let logging = originals.logging_dict.bind(py);
+        // Its truth could be code of the application.
+        let raises = peek(logging, intern!(py, "raiseExceptions"))?
+            .cast_exact::<PyBool>()
+            .ok()?
+            .is_true();
         let is_format_own = peek(&handler_dict, intern!(py, "format")).is_some();
         if is_format_own
             || !holds(
@@ -106,7 +118,13 @@ impl Glance {
             style,
             locale_is_c: sys::time_locale_is_c(),
             uses_locale: true,
+            raises,
         })
+    }
+
+    /// `logging.raiseExceptions`, as long as the glance [holds](Self::holds_for).
+    pub(crate) fn raises(&self) -> bool {
+        self.raises
     }
 
     /// The same for the plan that was made since; `None`: only Python can render, and may look at anything.

@@ -52,7 +52,7 @@ mod _native {
     #[pymodule_export]
     use crate::exit::{begin_exit, flush_all, shutdown};
     #[pymodule_export]
-    use crate::factory::log_record;
+    use crate::followed::follow;
     #[pymodule_export]
     use crate::handle::{adopt_handlers, set_direct};
     #[pymodule_export]
@@ -90,6 +90,7 @@ mod _native {
             "RING_BYTES_DEFAULT",
             logserv_client::limits::CAPACITY_BYTES_DEFAULT,
         )?;
+        module.add("LogRecord", crate::factory::log_record(module)?)?;
         Originals::get(module.py())?;
         crate::sessions::survive_forks();
         Ok(())

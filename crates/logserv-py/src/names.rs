@@ -2,6 +2,7 @@
 //!
 //! In: a key of a record's `__dict__`. Out: which standard attribute it is, or none.
 
+use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
@@ -79,23 +80,48 @@ impl Keys {
 
     /// Which attribute `key` names. `hint` is where to look first, and is moved behind the one found.
     #[inline]
-    pub(crate) fn find(&self, key: &Bound<'_, PyString>, hint: &mut usize) -> Option<Standard> {
-        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
-        if self.0.get(*hint).is_some_and(is_key) {
+    pub(crate) fn find<'a, 'py>(&self, key: &Borrowed<'a, 'py, PyAny>, hint: &mut usize) -> Found<'a, 'py> {
+        if self
+            .0
+            .get(*hint)
+            .is_some_and(|name| name.as_ptr() == key.as_ptr())
+            && let Some((standard, _)) = ALL.get(*hint)
+        {
             *hint += 1;
-            return ALL.get(*hint - 1).map(|(standard, _)| *standard);
+            return Found::Standard(*standard);
         }
         self.search(key, hint)
     }
 
-    #[cold]
-    fn search(&self, key: &Bound<'_, PyString>, hint: &mut usize) -> Option<Standard> {
-        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
-        if let Some(place) = self.0.iter().position(is_key) {
-            *hint = place + 1;
-            return ALL.get(place).map(|(standard, _)| *standard);
-        }
-        // A key that is not interned: a record made from a dictionary that was read from somewhere.
-        Standard::from_name(key.to_str().ok()?)
+    /// Whether `key` is the interned name of this attribute.
+    #[inline]
+    pub(crate) fn is(&self, standard: Standard, key: &Bound<'_, PyAny>) -> bool {
+        self.0.get(standard as usize).is_some_and(|name| key.is(name))
     }
+
+    #[cold]
+    fn search<'a, 'py>(&self, key: &Borrowed<'a, 'py, PyAny>, hint: &mut usize) -> Found<'a, 'py> {
+        let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
+        if let Some(place) = self.0.iter().position(is_key)
+            && let Some((standard, _)) = ALL.get(place)
+        {
+            *hint = place + 1;
+            return Found::Standard(*standard);
+        }
+        let Ok(key) = key.cast_exact::<PyString>() else {
+            return Found::NoName;
+        };
+        // A key that is not interned: a record made from a dictionary that was read from somewhere.
+        let standard = key.to_str().ok().and_then(Standard::from_name);
+        standard.map_or(Found::Other(key), Found::Standard)
+    }
+}
+
+/// What a key stands for.
+pub(crate) enum Found<'a, 'py> {
+    Standard(Standard),
+    /// A name beyond the standard ones.
+    Other(Borrowed<'a, 'py, PyString>),
+    /// It is not exactly a `str`.
+    NoName,
 }

@@ -412,7 +412,7 @@ impl Way {
         let Plan::Server(compiled) = &*target.plan else {
             return None;
         };
-        sender.has_glance().then_some(())?;
+        sender.has_glance(target.handler.py()).then_some(())?;
         Some(Self {
             sender: sender.number(),
             default,

@@ -3,8 +3,8 @@
 //! In: a handler and a record. Out: the record in the session's queue. No lock of ours is held while Python code runs, so
 //! that a `__str__` that logs, a finalizer or another thread finds everything free.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logserv_client::{Address, Launch, Personal, Push, Session, SessionConfig, WhenFull};
@@ -21,6 +21,7 @@ use crate::render;
 use crate::sessions::Member;
 use crate::shape::{HandlerMemory, HandlerShape};
 use crate::specification::describe;
+use crate::sys::gil::WithGil;
 use crate::sys::interpreter::{instance_dict, peek};
 use crate::watch::{Observation, Snapshot, formatter_of};
 
@@ -38,8 +39,8 @@ pub(crate) struct Sender {
     patience: Option<Duration>,
     /// The lowest level that this handler has had announced.
     announced_level: AtomicI32,
-    known: Mutex<Option<Known>>,
-    buffer: Mutex<Vec<u8>>,
+    known: WithGil<Option<Known>>,
+    buffer: WithGil<Vec<u8>>,
     /// What is known of the handler's attributes.
     memory: HandlerMemory,
     reports_trouble: AtomicBool,
@@ -129,8 +130,8 @@ impl Sender {
             record_max: record_max_bytes,
             patience,
             announced_level: AtomicI32::new(level),
-            known: Mutex::default(),
-            buffer: Mutex::default(),
+            known: WithGil::default(),
+            buffer: WithGil::default(),
             memory: HandlerMemory::default(),
             reports_trouble: AtomicBool::new(true),
             records_cut: AtomicU64::new(0),
@@ -211,9 +212,17 @@ impl Sender {
         record: &Bound<'_, PyAny>,
     ) -> PyResult<Option<(String, String)>> {
         let originals = Originals::get(py)?;
-        self.mirror_raise_exceptions(py, originals)?;
-        let plan = self.plan(handler, shape, originals);
-        let mut bytes = self.take_buffer();
+        let plan = match self.known_plan(handler, shape, originals) {
+            Some((plan, raises)) => {
+                self.mirror(raises);
+                plan
+            }
+            None => {
+                self.mirror_raise_exceptions(py, originals)?;
+                self.look(handler, shape, originals)
+            }
+        };
+        let mut bytes = self.take_buffer(py);
         let job = Job {
             originals,
             handler,
@@ -230,11 +239,9 @@ impl Sender {
     }
 
     /// The buffer, empty, or another one where it is in use.
-    pub(crate) fn take_buffer(&self) -> Vec<u8> {
-        let mut bytes = self
-            .buffer
-            .try_lock()
-            .map_or_else(|_| Vec::new(), |mut buffer| std::mem::take(&mut *buffer));
+    #[inline]
+    pub(crate) fn take_buffer(&self, py: Python<'_>) -> Vec<u8> {
+        let mut bytes = self.buffer.try_with(py, std::mem::take).unwrap_or_default();
         bytes.clear();
         bytes
     }
@@ -260,10 +267,8 @@ impl Sender {
                 }
             }
         }
-        if bytes.capacity() <= BUFFER_KEPT_LEN
-            && let Ok(mut buffer) = self.buffer.try_lock()
-        {
-            *buffer = bytes;
+        if bytes.capacity() <= BUFFER_KEPT_LEN {
+            self.buffer.try_with(py, |buffer| *buffer = bytes);
         }
     }
 
@@ -293,10 +298,12 @@ impl Sender {
 
     /// Whether what the plan depends on is the handler's attributes, its formatter's and the style's, their classes, and what
     /// the modules `logging` and `time` hold.
-    pub(crate) fn has_glance(&self) -> bool {
+    pub(crate) fn has_glance(&self, py: Python<'_>) -> bool {
         self.known
-            .try_lock()
-            .is_ok_and(|known| known.as_ref().is_some_and(|known| known.glance.is_some()))
+            .try_with(py, |known| {
+                known.as_ref().is_some_and(|known| known.glance.is_some())
+            })
+            .unwrap_or_default()
     }
 
     /// What is known of the handler's attributes.
@@ -324,15 +331,29 @@ impl Sender {
         shape: Option<HandlerShape>,
         originals: &Originals,
     ) -> Arc<Plan> {
-        if let Some(shape) = shape
-            && let Ok(known) = self.known.try_lock()
-            && let Some(known) = &*known
-            && let Some(glance) = &known.glance
-            && glance.holds_for(handler, &shape, originals)
-        {
-            return Arc::clone(&known.plan);
+        match self.known_plan(handler, shape, originals) {
+            Some((plan, _)) => plan,
+            None => self.look(handler, shape, originals),
         }
-        self.look(handler, shape, originals)
+    }
+
+    /// The plan where nothing has changed, and whether `logging.raiseExceptions` is true.
+    #[inline]
+    fn known_plan(
+        &self,
+        handler: &Bound<'_, PyAny>,
+        shape: Option<HandlerShape>,
+        originals: &Originals,
+    ) -> Option<(Arc<Plan>, bool)> {
+        let shape = shape?;
+        let known = self.known.try_with(handler.py(), |known| {
+            let known = known.as_ref()?;
+            let glance = known.glance.as_ref()?;
+            glance
+                .holds_for(handler, &shape, originals)
+                .then(|| (Arc::clone(&known.plan), glance.raises()))
+        });
+        known.flatten()
     }
 
     /// What is known of the handler's attributes.
@@ -348,19 +369,21 @@ impl Sender {
         shape: Option<HandlerShape>,
         originals: &Originals,
     ) -> Arc<Plan> {
-        let mut stale_glances = Vec::new(); // dropping one may run finalizers, so not under the lock
         let glance = shape.and_then(|shape| Glance::take(handler, &shape, originals));
         // What cannot be looked at raises again where Python renders the record, and is handled there.
         let Ok(Some(seen)) = Observation::take(handler, originals) else {
             return Arc::new(Plan::Python);
         };
-        if let Ok(mut known) = self.known.try_lock()
-            && let Some(known) = &mut *known
-            && known.snapshot.matches(&seen)
-        {
+        let py = handler.py();
+        let mut glance = glance;
+        let known = self.known.try_with(py, |known| {
+            let known = known.as_mut().filter(|known| known.snapshot.matches(&seen))?;
             let plan = Arc::clone(&known.plan);
-            let stale = std::mem::replace(&mut known.glance, glance.and_then(|glance| glance.of_plan(&plan)));
-            stale_glances.extend(stale);
+            let fresh = glance.take().and_then(|glance| glance.of_plan(&plan));
+            Some((plan, std::mem::replace(&mut known.glance, fresh)))
+        });
+        // What is dropped here may run finalizers, and nothing is taken.
+        if let Some((plan, _stale)) = known.flatten() {
             return plan;
         }
         let plan = Arc::new(make_plan(handler, originals, |json| {
@@ -371,7 +394,7 @@ impl Sender {
             glance: glance.and_then(|glance| glance.of_plan(&plan)),
             plan: Arc::clone(&plan),
         };
-        let stale = self.known.try_lock().map(|mut known| known.replace(fresh));
+        let stale = self.known.try_with(py, |known| known.replace(fresh));
         drop(stale); // may run finalizers, so not under the lock
         plan
     }

@@ -3,7 +3,7 @@
 //! In: dictionaries. Out: a number that stands for their state: the same number, the same state. Python 3.12 and later call us
 //! before a watched dictionary is changed, 3.11 numbers a dictionary's states; where neither is found to work there is no
 //! number, and every look is a close one. 3.13 does not tell of attributes that are set on an object: for those see
-//! [`can_follow_objects`], for everything else it works.
+//! [`can_follow_objects`] and [`can_follow_own`], for everything else it works.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -37,16 +37,27 @@ fn way(py: Python<'_>) -> Way {
 #[inline]
 pub(crate) fn can_follow_objects(py: Python<'_>) -> bool {
     static CAN: PyOnceLock<bool> = PyOnceLock::new();
-    *CAN.get_or_init(py, || try_object(py).unwrap_or(false))
+    *CAN.get_or_init(py, || try_object(py, |_| true).unwrap_or(false))
+}
+
+/// Whether they can once [`dicts::make_own`] has been at them.
+pub(crate) fn can_follow_own(py: Python<'_>) -> bool {
+    static CAN: PyOnceLock<bool> = PyOnceLock::new();
+    *CAN.get_or_init(py, || {
+        way(py) == Way::Watched && try_object(py, dicts::make_own).unwrap_or(false)
+    })
 }
 
 /// Changes an object of a class of our own in all ways, and looks at what its number does.
-fn try_object(py: Python<'_>) -> PyResult<bool> {
+fn try_object(py: Python<'_>, prepare: impl FnOnce(&Bound<'_, PyAny>) -> bool) -> PyResult<bool> {
     let class = py
         .get_type::<PyType>()
         .call1(("probe", PyTuple::empty(py), PyDict::new(py)))?;
     let object = class.call0()?;
     object.setattr("first", 1)?;
+    if !prepare(&object) {
+        return Ok(false);
+    }
     let Some(dict) = instance_dict(&object) else {
         return Ok(false);
     };
@@ -82,6 +93,48 @@ pub(crate) fn is(py: Python<'_>, number: u64, all: &[&Bound<'_, PyDict>]) -> boo
     match way(py) {
         Way::Watched => dicts::changes() + 1 == number,
         Way::Numbered => sum(all) == number,
+        Way::Unknown => false,
+    }
+}
+
+/// As [`take`], of `sys.modules`, whose changes leave the numbers of all else as they are.
+pub(crate) fn take_modules(py: Python<'_>, modules: &Bound<'_, PyDict>) -> Option<u64> {
+    match way(py) {
+        Way::Watched => dicts::watch_modules(modules).then(dicts::module_changes),
+        Way::Numbered => Some(dicts::version(modules)),
+        Way::Unknown => None,
+    }
+}
+
+/// As [`is`], of `sys.modules`.
+#[inline]
+pub(crate) fn are_modules(py: Python<'_>, number: u64, modules: &Bound<'_, PyDict>) -> bool {
+    match way(py) {
+        Way::Watched => dicts::module_changes() == number,
+        Way::Numbered => dicts::version(modules) == number,
+        Way::Unknown => false,
+    }
+}
+
+/// Notes the state of a dictionary that [`dicts::make_own`] could have made, until the next one's is noted. `None`: it cannot be
+/// told whether that changes.
+#[inline]
+pub(crate) fn take_one(py: Python<'_>, dict: &Bound<'_, PyDict>) -> Option<u64> {
+    static CAN: PyOnceLock<bool> = PyOnceLock::new();
+    let can = *CAN.get_or_init(py, || can_follow_objects(py) || can_follow_own(py));
+    match way(py) {
+        Way::Watched if can => dicts::watch_one(dict).then_some(0),
+        Way::Numbered if can => Some(dicts::version(dict)),
+        _ => None,
+    }
+}
+
+/// Whether this dictionary, whose state was the last to be [noted](take_one), is still in it.
+#[inline]
+pub(crate) fn is_one(py: Python<'_>, number: u64, dict: &Bound<'_, PyDict>) -> bool {
+    match way(py) {
+        Way::Watched => dicts::is_unchanged(dict),
+        Way::Numbered => dicts::version(dict) == number,
         Way::Unknown => false,
     }
 }

@@ -11,6 +11,7 @@
 pub(crate) mod dicts;
 pub(crate) mod gil;
 pub(crate) mod interpreter;
+pub(crate) mod utf8;
 pub(crate) mod witness;
 
 use std::ffi::{CStr, c_char, c_int, c_long};

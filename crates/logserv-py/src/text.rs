@@ -5,11 +5,13 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::sys::utf8::Utf8;
+
 /// A text that came from Python.
 #[derive(Debug)]
 pub(crate) enum Text<'py> {
     /// A `str` whose UTF-8 form the object itself keeps.
-    Whole(Bound<'py, PyString>),
+    Whole(Utf8<'py>),
     /// The text with escapes in the place of lone surrogates (`\udc80`).
     Escaped(String),
     /// One that was made here.
@@ -21,9 +23,14 @@ pub(crate) enum Text<'py> {
 impl<'py> Text<'py> {
     /// Takes any `str`, subclasses by their characters (their `__str__` is not called).
     pub(crate) fn new(text: Bound<'py, PyString>) -> Self {
-        if text.to_str().is_ok() {
-            return Text::Whole(text);
+        match Utf8::of(text) {
+            Ok(text) => Text::Whole(text),
+            Err(text) => Self::escape(&text),
         }
+    }
+
+    #[cold]
+    fn escape(text: &Bound<'py, PyString>) -> Self {
         let escaped = text
             .call_method1(pyo3::intern!(text.py(), "encode"), ("utf-8", "backslashreplace"))
             .and_then(|bytes| bytes.extract::<Vec<u8>>());
@@ -31,6 +38,7 @@ impl<'py> Text<'py> {
     }
 
     /// Takes `object` if it is exactly a `str`.
+    #[inline]
     pub(crate) fn exact(object: &Bound<'py, PyAny>) -> Option<Self> {
         object
             .cast_exact::<PyString>()
@@ -39,9 +47,10 @@ impl<'py> Text<'py> {
     }
 
     /// The text itself.
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
         match self {
-            Text::Whole(text) => text.to_str().unwrap_or_default(),
+            Text::Whole(text) => text.as_str(),
             Text::Escaped(text) | Text::Made(text) => text,
             Text::Static(text) => text,
         }

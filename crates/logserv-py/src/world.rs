@@ -266,6 +266,11 @@ impl World {
         matches!((class, role::roles(py)), (Ok(class), Some(roles)) if roles.record.fits(class))
     }
 
+    /// What the module `logging` holds.
+    pub(crate) fn logging<'py>(&self, py: Python<'py>) -> &Bound<'py, PyDict> {
+        self.logging.bind(py)
+    }
+
     /// `logging.LogRecord`.
     pub(crate) fn record_class<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.record.bind(py)

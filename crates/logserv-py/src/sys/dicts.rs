@@ -4,12 +4,14 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{Borrowed, ffi};
+
+use super::interpreter::{instance_dict, set_instance_dict};
 
 /// Calls `see` with each key and value, in the dictionary's order, until it says `false`. `see` runs no Python code; what
 /// it keeps, or needs after making a Python object, it takes a reference of: a collection may run a finalizer, which could
@@ -31,44 +33,108 @@ pub(crate) fn for_each_pair<'a, 'py>(
     }
 }
 
+/// The pair at this place, where the dictionary has no gaps before it; else that of another place, or none. As in
+/// [`for_each_pair`].
+#[inline]
+pub(crate) fn pair_at<'a, 'py>(
+    dict: &'a Bound<'py, PyDict>,
+    place: usize,
+) -> Option<(Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>)> {
+    let mut place = ffi::Py_ssize_t::try_from(place).ok()?;
+    let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: as above; it looks at any place first whether there is one.
+    unsafe {
+        if ffi::PyDict_Next(dict.as_ptr(), &raw mut place, &raw mut key, &raw mut value) == 0 {
+            return None;
+        }
+        let py = dict.py();
+        Some((Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value)))
+    }
+}
+
 /// Counts changes of watched dictionaries. Wraps never.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
+/// `PyDict_EVENT_DEALLOCATED`.
+const DEALLOCATED: c_int = 5;
+
 /// `PyDict_WatchCallback` of Python 3.12: told of a change before it is made.
 extern "C" fn count_change(
-    _event: c_int,
-    _dict: *mut ffi::PyObject,
+    event: c_int,
+    dict: *mut ffi::PyObject,
     _key: *mut ffi::PyObject,
     _value: *mut ffi::PyObject,
 ) -> c_int {
     CHANGES.fetch_add(1, Ordering::Relaxed); // with the GIL
+    if event == DEALLOCATED {
+        own().retain(|address| *address != dict.addr());
+    }
     0
+}
+
+/// Addresses of the dictionaries of [`make_own`] that are alive: a few for each handler.
+static OWN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// With the GIL, and for no Python code: nobody waits.
+fn own() -> MutexGuard<'static, Vec<usize>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether it is of those that [`make_own`] has made.
+pub(crate) fn is_own(dict: &Bound<'_, PyDict>) -> bool {
+    own().contains(&dict.as_ptr().addr())
+}
+
+/// Gives the object a copy of its dictionary, which is watched from then on. Returns whether it has such a one; not where
+/// anybody else holds the old one, who would notice.
+pub(crate) fn make_own(object: &Bound<'_, PyAny>) -> bool {
+    /// The object's, and ours.
+    const HOLDERS: isize = 2;
+    let Some(dict) = instance_dict(object) else {
+        return false;
+    };
+    if is_own(&dict) {
+        return true;
+    }
+    // SAFETY: a live object.
+    if unsafe { ffi::Py_REFCNT(dict.as_ptr()) } != HOLDERS {
+        return false;
+    }
+    let Ok(copy) = dict.copy() else { return false };
+    if !watch(&[&copy]) {
+        return false;
+    }
+    own().push(copy.as_ptr().addr());
+    set_instance_dict(object, &copy) && instance_dict(object).is_some_and(|dict| dict.is(&copy))
 }
 
 type Callback = extern "C" fn(c_int, *mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject) -> c_int;
 type Watch = unsafe extern "C" fn(c_int, *mut ffi::PyObject) -> c_int;
 
-/// The number of our watcher, and the function that sets it on a dictionary.
-static WATCHER: OnceLock<Option<(c_int, Watch)>> = OnceLock::new();
+/// The number of a watcher of ours, and the function that sets it on a dictionary.
+type Watcher = Option<(c_int, Watch)>;
 
-fn watcher() -> Option<(c_int, Watch)> {
+fn watcher() -> Watcher {
+    static WATCHER: OnceLock<Watcher> = OnceLock::new();
+    *WATCHER.get_or_init(|| new_watcher(count_change))
+}
+
+fn new_watcher(callback: Callback) -> Watcher {
     type AddWatcher = unsafe extern "C" fn(Callback) -> c_int;
-    *WATCHER.get_or_init(|| {
-        // SAFETY: names of functions that have had these signatures since Python 3.12, and before it do not exist. The
-        // callback is a function of this library, which Python never unloads. We are attached, and an error is cleared.
-        unsafe {
-            let find = |name: &CStr| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
-            let (add, watch) = (find(c"PyDict_AddWatcher"), find(c"PyDict_Watch"));
-            if add.is_null() || watch.is_null() {
-                return None;
-            }
-            let add = std::mem::transmute::<*mut c_void, AddWatcher>(add);
-            let watch = std::mem::transmute::<*mut c_void, Watch>(watch);
-            let id = add(count_change);
-            ffi::PyErr_Clear();
-            (id >= 0).then_some((id, watch))
+    // SAFETY: names of functions that have had these signatures since Python 3.12, and before it do not exist. The
+    // callback is a function of this library, which Python never unloads. We are attached, and an error is cleared.
+    unsafe {
+        let find = |name: &CStr| libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+        let (add, watch) = (find(c"PyDict_AddWatcher"), find(c"PyDict_Watch"));
+        if add.is_null() || watch.is_null() {
+            return None;
         }
-    })
+        let add = std::mem::transmute::<*mut c_void, AddWatcher>(add);
+        let watch = std::mem::transmute::<*mut c_void, Watch>(watch);
+        let id = add(callback);
+        ffi::PyErr_Clear();
+        (id >= 0).then_some((id, watch))
+    }
 }
 
 /// Has changes of these dictionaries counted from now on. Returns whether it is so.
@@ -76,13 +142,80 @@ pub(crate) fn watch(all: &[&Bound<'_, PyDict>]) -> bool {
     let Some((id, watch)) = watcher() else {
         return false;
     };
-    // SAFETY: our watcher, and dictionaries that live; an error is cleared.
-    let are_watched = all.iter().all(|dict| unsafe { watch(id, dict.as_ptr()) } == 0);
-    if !are_watched {
+    all.iter().all(|dict| watch_by(dict, id, watch))
+}
+
+#[inline]
+fn watch_by(dict: &Bound<'_, PyDict>, id: c_int, watch: Watch) -> bool {
+    // SAFETY: a watcher of ours, and a dictionary that lives.
+    let is_watched = unsafe { watch(id, dict.as_ptr()) } == 0;
+    if !is_watched {
         // SAFETY: attached.
         unsafe { ffi::PyErr_Clear() };
     }
-    are_watched
+    is_watched
+}
+
+/// Counts changes of `sys.modules`, which is to make nothing else void.
+static MODULE_CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// As [`count_change`], of that one.
+extern "C" fn count_module_change(
+    _event: c_int,
+    _dict: *mut ffi::PyObject,
+    _key: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+) -> c_int {
+    MODULE_CHANGES.fetch_add(1, Ordering::Relaxed); // with the GIL
+    0
+}
+
+/// As [`watch`], of `sys.modules`.
+pub(crate) fn watch_modules(modules: &Bound<'_, PyDict>) -> bool {
+    static WATCHER: OnceLock<Watcher> = OnceLock::new();
+    WATCHER
+        .get_or_init(|| new_watcher(count_module_change))
+        .is_some_and(|(id, watch)| watch_by(modules, id, watch))
+}
+
+/// As [`changes`], of `sys.modules`.
+#[inline]
+pub(crate) fn module_changes() -> u64 {
+    MODULE_CHANGES.load(Ordering::Relaxed) // with the GIL
+}
+
+/// The address of the dictionary that [`watch_one`] was last told of, until it changes; else 0.
+static UNCHANGED: AtomicUsize = AtomicUsize::new(0);
+
+/// As [`count_change`], of that one.
+extern "C" fn notice_change(
+    _event: c_int,
+    dict: *mut ffi::PyObject,
+    _key: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+) -> c_int {
+    if UNCHANGED.load(Ordering::Relaxed) == dict.addr() {
+        UNCHANGED.store(0, Ordering::Relaxed); // both with the GIL
+    }
+    0
+}
+
+/// Has it noticed whether this dictionary changes, instead of the last one. Returns whether that can be.
+#[inline]
+pub(crate) fn watch_one(dict: &Bound<'_, PyDict>) -> bool {
+    static WATCHER: OnceLock<Watcher> = OnceLock::new();
+    let is_watched = WATCHER
+        .get_or_init(|| new_watcher(notice_change))
+        .is_some_and(|(id, watch)| watch_by(dict, id, watch));
+    let address = if is_watched { dict.as_ptr().addr() } else { 0 };
+    UNCHANGED.store(address, Ordering::Relaxed); // with the GIL
+    is_watched
+}
+
+/// Whether this is the dictionary that [`watch_one`] was last told of, and has not changed since.
+#[inline]
+pub(crate) fn is_unchanged(dict: &Bound<'_, PyDict>) -> bool {
+    UNCHANGED.load(Ordering::Relaxed) == dict.as_ptr().addr() // with the GIL
 }
 
 /// How many changes of watched dictionaries there have been.

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
-use pyo3::{Borrowed, ffi};
+use pyo3::{Borrowed, ffi, intern};
 
 /// The object's `__dict__` as `object.__getattribute__` would give it, without asking its class, for objects whose class is
 /// known not to override that. `None`: it has none.
@@ -24,6 +24,22 @@ pub(crate) fn instance_dict<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py
         Bound::from_owned_ptr_or_err(object.py(), dict)
     };
     dict.ok()?.cast_into_exact::<PyDict>().ok()
+}
+
+/// Sets the object's `__dict__` as `object.__setattr__` would. Returns whether it could.
+///
+/// Not by `PyObject_GenericSetDict`, with which Python 3.13 goes on using the values of before.
+#[inline]
+pub(crate) fn set_instance_dict(object: &Bound<'_, PyAny>, dict: &Bound<'_, PyDict>) -> bool {
+    let name = intern!(object.py(), "__dict__");
+    // SAFETY: live objects; an error is cleared.
+    unsafe {
+        let is_set = ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), dict.as_ptr()) == 0;
+        if !is_set {
+            ffi::PyErr_Clear();
+        }
+        is_set
+    }
 }
 
 /// What the dictionary has under this name, without a reference of its own.
@@ -53,6 +69,23 @@ pub(crate) fn peek_any<'a, 'py>(
         }
         Some(Borrowed::from_ptr(dict.py(), value))
     }
+}
+
+/// Puts `value` under this name.
+///
+/// # Errors
+/// `MemoryError`.
+#[inline]
+pub(crate) fn put(
+    dict: &Bound<'_, PyDict>,
+    name: &Bound<'_, PyString>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: a dictionary and live objects.
+    if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), name.as_ptr(), value.as_ptr()) } == 0 {
+        return Ok(());
+    }
+    Err(PyErr::fetch(dict.py()))
 }
 
 /// Whether the dictionary has exactly this object under this name.
@@ -191,6 +224,12 @@ pub(crate) struct Arguments<'a, 'py> {
 }
 
 impl<'a, 'py> Arguments<'a, 'py> {
+    /// The interpreter that the caller is attached to.
+    #[inline]
+    pub(crate) fn py(&self) -> Python<'py> {
+        self.py
+    }
+
     /// How many are positional.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -262,7 +301,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 }
 
-/// What a native method does with its object and its arguments; `None`: nothing, and the library's own is to be called.
+/// What a native method does with its object (a function: with `None`) and its arguments; `None`: nothing, and the library's own
+/// is to be called.
 pub(crate) type Body =
     for<'a, 'py> fn(Borrowed<'a, 'py, PyAny>, Arguments<'a, 'py>) -> PyResult<Option<Bound<'py, PyAny>>>;
 
@@ -349,13 +389,22 @@ unsafe fn run(
         positional,
         keywords,
     };
-    // SAFETY: it lives during the call.
-    let object = unsafe { Borrowed::from_ptr(py, object) };
+    let is_function = object.is_null();
+    // SAFETY: it lives during the call; a function has none, and `None` lives for ever.
+    let object = unsafe {
+        let object = if is_function { ffi::Py_None() } else { object };
+        Borrowed::from_ptr(py, object)
+    };
     let rest = catch_unwind(AssertUnwindSafe(|| {
         if let Some(result) = body(object, arguments)? {
             return Ok(Rest::Return(result.into_ptr()));
         }
-        let (function, all) = (library(py)?, arguments.with(object)?);
+        let function = library(py)?;
+        let all = if is_function {
+            arguments.tuple_from(0)?
+        } else {
+            arguments.with(object)?
+        };
         let keywords = arguments.keyword_dict()?.map_or(ptr::null_mut(), Bound::into_ptr);
         Ok(Rest::Call(function.into_ptr(), all.into_ptr(), keywords))
     }));
@@ -396,7 +445,35 @@ pub(crate) fn method<'py>(
     documentation: &'static CStr,
     entry: Entry,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let definition = Box::leak(Box::new(ffi::PyMethodDef {
+    let definition = definition(name, documentation, entry);
+    // SAFETY: a class, and a definition that lives for ever.
+    unsafe {
+        let method = ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition);
+        Bound::from_owned_ptr_or_err(class.py(), method)
+    }
+}
+
+/// A function of the module, with a definition as that of a [`method`].
+///
+/// # Errors
+/// `MemoryError`.
+pub(crate) fn function<'py>(
+    module: &Bound<'py, PyModule>,
+    name: &'static CStr,
+    documentation: &'static CStr,
+    entry: Entry,
+) -> PyResult<Bound<'py, PyAny>> {
+    let definition = definition(name, documentation, entry);
+    let module_name = module.name()?;
+    // SAFETY: a definition that lives for ever, and a `str`. Without an object: it is no method, and is pickled by its name.
+    unsafe {
+        let function = ffi::PyCFunction_NewEx(definition, ptr::null_mut(), module_name.as_ptr());
+        Bound::from_owned_ptr_or_err(module.py(), function)
+    }
+}
+
+fn definition(name: &'static CStr, documentation: &'static CStr, entry: Entry) -> *mut ffi::PyMethodDef {
+    Box::into_raw(Box::new(ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {
             // SAFETY: the same signature; that it may be unwound is none of the caller's affair.
@@ -406,10 +483,5 @@ pub(crate) fn method<'py>(
         },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS as c_int,
         ml_doc: documentation.as_ptr(),
-    }));
-    // SAFETY: a class, and a definition that lives for ever.
-    unsafe {
-        let method = ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition);
-        Bound::from_owned_ptr_or_err(class.py(), method)
-    }
+    }))
 }

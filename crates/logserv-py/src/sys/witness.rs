@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi};
 use smallvec::SmallVec;
 
-use super::dicts::for_each_pair;
+use super::dicts::{self, for_each_pair};
 use super::interpreter::{instance_dict, peek, version_tag};
 use crate::{stamp, tags};
 
@@ -100,7 +100,7 @@ impl Witness {
         let class = object.get_type();
         let tag = tags::of(&class)?;
         let dict = managed_dict(object, &class)?;
-        let state = if stamp::can_follow_objects(py) {
+        let state = if stamp::can_follow_objects(py) || dicts::is_own(&dict) {
             State::Number(stamp::take(py, &[&dict])?)
         } else {
             // SAFETY: a dictionary.
