@@ -16,6 +16,7 @@ use crate::factory;
 use crate::gather::{Gathered, Needs};
 use crate::names::Standard;
 use crate::originals::Originals;
+use crate::percent;
 use crate::sys::interpreter::{self, instance_dict};
 use crate::text::Text;
 use crate::watch::{dict_of, formatter_of};
@@ -250,6 +251,11 @@ impl<'py> Job<'_, 'py> {
         {
             if args.cast_exact::<PyTuple>().is_ok_and(|args| args.is_empty()) || args.is_none() {
                 return Ok(msg.clone().into_any());
+            }
+            if let Ok(args) = args.cast_exact::<PyTuple>()
+                && let Some(text) = percent::of_tuple(msg, args)
+            {
+                return Ok(text.into_any());
             }
             // Neither has a `%` of its own for when it stands on the right.
             if args.is_exact_instance_of::<PyTuple>()

@@ -6,9 +6,23 @@
 use logserv_format::{Argument, push_message};
 use pyo3::Borrowed;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 
 use crate::sys::interpreter::{Arguments, small, utf8};
+
+/// `msg % args`, where it is made of nothing else.
+pub(crate) fn of_tuple<'py>(
+    msg: &Bound<'py, PyString>,
+    args: &Bound<'py, PyTuple>,
+) -> Option<Bound<'py, PyString>> {
+    let msg = utf8(msg.as_borrowed())?;
+    let mut text = String::with_capacity(msg.len() + TEXT_LEN);
+    let argument = |place| value(args.get_borrowed_item(place).ok()?);
+    push_message(msg, argument, args.len(), &mut text).then(|| PyString::new(args.py(), &text))
+}
+
+/// Bytes that most arguments together add to a message.
+const TEXT_LEN: usize = 128;
 
 /// Appends the text of `msg`, with the arguments from place `first` on. Returns whether it is Python's.
 #[inline]
