@@ -60,3 +60,7 @@ pub const LEASE_WAITS_MAX: u32 = 5;
 
 /// Bytes of a Unix socket's path: `sun_path` has 108, and its end must be told.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Rings whose heads are looked at where they lie: more than are busy at one time, at a page of addresses each. Those beyond
+/// are read through the kernel.
+pub const WINDOWS_MAX: usize = 8192;
