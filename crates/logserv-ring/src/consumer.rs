@@ -1,8 +1,8 @@
 //! The reading end of a ring, in a server that trusts no byte of it.
 //!
 //! In: a file that anybody may have written. Out: records copied out of it, or an error that says what was wrong. The
-//! ring's records are read and written through the kernel only, never mapped: a file that is cut short is a short read. Its
-//! producer's words may be looked at where they lie ([`Consumer::watch`]).
+//! ring is written through the kernel only, and read so too until many looks at it are to come ([`Consumer::watch`]). A file
+//! that is cut short is an error, and no signal.
 //! Every loop is bounded by the capacity, which is checked when the ring is opened.
 
 mod inspect;
@@ -45,7 +45,7 @@ pub struct Consumer {
     name: RingName,
     owner: u32,
     capacity: u64,
-    /// The producer's words, where they lie.
+    /// Its bytes, where they lie.
     window: Option<Window>,
     /// Behind the last record that was read.
     position: u64,
@@ -77,10 +77,19 @@ impl Consumer {
         inspect::adopt(fd, name)
     }
 
-    /// Prepares for many looks: each costs a few loads from here on, and no system call. For a page of addresses, where there
-    /// is one to be had.
+    /// Prepares for many looks: from here on the ring is read where it lies, where the kernel lets us, and neither a look nor a
+    /// read takes a system call. A page that somebody cuts off is noticed; what is cut off within a page reads as zeros.
     pub fn watch(&mut self) {
-        self.window = Window::new(self.shared.file());
+        let len = usize::try_from(self.capacity)
+            .ok()
+            .and_then(|len| len.checked_add(DATA_AT));
+        self.window = len.and_then(|len| Window::new(self.shared.file(), len));
+    }
+
+    /// Whether it is read where it lies: then reading little at a time costs nothing.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.window.is_some()
     }
 
     /// The uid that owns the file: on whose behalf its records speak.
@@ -300,7 +309,11 @@ impl Consumer {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> Result<(), RingError> {
-        match self.shared.read(at, into) {
+        let read = match &self.window {
+            Some(window) => Ok(usize::try_from(at).is_ok_and(|at| window.read(at, into))),
+            None => self.shared.read(at, into),
+        };
+        match read {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.corrupt("a file of unchanging length", "one that was cut short".into())),
             Err(errno) => Err(RingError::io(errno, "read")),
@@ -327,7 +340,7 @@ impl Look for Consumer {
                 meta_len: window.load(META_LEN_AT),
             };
             // No head is so large that its complement begins with zeros; what is cut off does.
-            if line.head_check >> 56 == 0 {
+            if line.head_check >> 56 == 0 || !window.is_whole() {
                 return Err(self.corrupt("a file of unchanging length", "one that was cut short".into()));
             }
             return Ok(line);

@@ -238,6 +238,9 @@ pub const PASSED_RINGS_OF_A_USER_MAX: usize = 1024;
 
 /// Bytes read from a ring at once, at least one record: a thousand rings that are all full take 64 MiB.
 pub const RING_READ_LEN: usize = 64 << 10;
+/// The same where it takes no system call: what is copied is still in the processor's first cache when it is rendered, also where
+/// a few rings take turns.
+pub const WATCHED_READ_LEN: usize = 2 << 10;
 /// Bytes of capacity that a ring's reader keeps between looks.
 pub const RING_KEPT_LEN: usize = 4 * RING_READ_LEN;
 

@@ -1,187 +1,166 @@
-//! The first page of a ring that is not ours, read where it lies: a look at it costs a load, and no system call.
+//! A ring that is not ours, read where it lies: a look at it costs a few loads, and no system call.
 //!
-//! Its owner may cut the file short, and the next load would end this process by SIGBUS. So all windows lie in one reserved range
-//! of addresses, and a handler of that signal puts a page of zeros in the place of the one that is gone: a look at it finds
-//! a header that is none. A fault anywhere else is left to whoever handled the signal before.
-//! Not here: what the words mean (`commit.rs`), and the records, which are copied through the kernel.
+//! Its owner may cut the file short, and the next load would end this process by SIGBUS. So all windows stand in a table, and a
+//! handler of that signal puts a page of zeros in the place of one that is gone, and notes it. A fault anywhere else is
+//! left to whoever handled the signal before. What is cut off within a page reads as zeros without a signal: as if the ring's
+//! owner had written them.
+//! Not here: what the bytes mean; none of them is believed.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use rustix::param::page_size;
 
 use crate::limits::WINDOWS_MAX;
 
-/// One page of a file, read-only and shared, until it is dropped.
+/// The first bytes of a file, read-only and shared, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Window {
-    place: usize,
     base: NonNull<u8>,
+    len: usize,
+    place: &'static Place,
 }
 
-// SAFETY: it is read with atomic loads only, by whichever thread, and its page stays mapped until the drop.
+// SAFETY: it is only read, with copies and atomic loads, by whichever thread, and stays mapped until the drop.
 unsafe impl Send for Window {}
 // SAFETY: as above.
 unsafe impl Sync for Window {}
 
-/// The reserved addresses, and the places in them that are free.
+/// A window as the handler knows it, which may not wait for anything.
 #[derive(Debug)]
-struct Range {
-    base: usize,
-    free: Mutex<Vec<usize>>,
+struct Place {
+    is_taken: AtomicBool,
+    /// Where the window begins; 0: nowhere.
+    base: AtomicUsize,
+    len: AtomicUsize,
+    /// A page of it was missing.
+    is_torn: AtomicBool,
 }
 
-/// `None`: there are none to be had, or no handler could be set.
-static RANGE: OnceLock<Option<Range>> = OnceLock::new();
-/// Where the range begins, for the handler, which may not wait for anything; 0: nowhere.
-static BASE: AtomicUsize = AtomicUsize::new(0);
-/// How the signal was handled before.
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static PLACES: [Place; WINDOWS_MAX] = [const {
+    Place {
+        is_taken: AtomicBool::new(false),
+        base: AtomicUsize::new(0),
+        len: AtomicUsize::new(0),
+        is_torn: AtomicBool::new(false),
+    }
+}; WINDOWS_MAX];
+/// How the signal was handled before; `None`: no handler could be set, and there are no windows.
+static BEFORE: OnceLock<Option<libc::sigaction>> = OnceLock::new();
 
 impl Window {
-    /// The first page of `file`. `None`: none is free, or the kernel gives none; then it must be read another way.
-    pub(crate) fn new(file: BorrowedFd<'_>) -> Option<Self> {
-        let range = RANGE.get_or_init(Range::reserve).as_ref()?;
-        let place = range.take()?;
-        let at = range.base + place * page_size();
-        // SAFETY: the page is within the range, which is ours, and nobody else has its place.
-        let mapped = unsafe {
-            let flags = MapFlags::SHARED | MapFlags::FIXED;
-            mmap(
-                ptr::with_exposed_provenance_mut(at),
-                page_size(),
-                ProtFlags::READ,
-                flags,
-                file,
-                0,
-            )
+    /// The first `len` bytes of `file`. `None`: there are too many windows, or the kernel gives none; then it must be read another
+    /// way.
+    pub(crate) fn new(file: BorrowedFd<'_>, len: usize) -> Option<Self> {
+        BEFORE.get_or_init(set_handler).as_ref()?;
+        let place = PLACES
+            .iter()
+            .find(|place| !place.is_taken.swap(true, Ordering::AcqRel))?; // pairs with the drop's store
+        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+        let mapped = unsafe { mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0) };
+        let Some(base) = mapped.ok().and_then(|base| NonNull::new(base.cast::<u8>())) else {
+            place.is_taken.store(false, Ordering::Release);
+            return None;
         };
-        match mapped.ok().and_then(|base| NonNull::new(base.cast())) {
-            Some(base) => Some(Self { place, base }),
-            None => {
-                range.give_back(place);
-                None
-            }
-        }
+        place.is_torn.store(false, Ordering::Relaxed);
+        place.len.store(len, Ordering::Relaxed);
+        // Release: pairs with the handler's load, which reads the length behind it.
+        place
+            .base
+            .store(base.as_ptr().expose_provenance(), Ordering::Release);
+        Some(Self { base, len, place })
     }
 
-    /// The word at `at`, a multiple of 8; 0 beyond the page, and where the file has no bytes any more. Relaxed: with a fence behind
+    /// The word at `at`, a multiple of 8; 0 beyond the end, and where the file has no bytes any more. Relaxed: with a fence behind
     /// it, it acquires.
     #[inline]
     pub(crate) fn load(&self, at: usize) -> u64 {
-        if !at.is_multiple_of(8) || at + 8 > PAGE_LEN_MIN {
+        if !at.is_multiple_of(8) || at.checked_add(8).is_none_or(|end| end > self.len) {
             return 0;
         }
-        // SAFETY: within the page and aligned. It may change under us: other processes write it with stores of the machine or
-        // through the kernel. A relaxed load of a word does not write: a read-only page is enough. Where the page is gone, the
-        // handler puts another one in its place, and the load is done again.
+        // SAFETY: inside of the mapping and aligned. It may change under us: other processes write it with stores of the machine
+        // or through the kernel. A relaxed load of a word does not write: a read-only page is enough. Where the page is gone,
+        // the handler puts another one in its place, and the load is done again.
         u64::from_le(
             unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(at).cast()) }.load(Ordering::Relaxed),
         )
+    }
+
+    /// Copies the bytes at `at` into `into`. False where they are not all there: beyond the end, or cut off.
+    pub(crate) fn read(&self, at: usize, into: &mut [u8]) -> bool {
+        if at.checked_add(into.len()).is_none_or(|end| end > self.len) {
+            return false;
+        }
+        // SAFETY: inside of the mapping, and `into` is ours alone. Bytes that somebody changes meanwhile are copied in some
+        // mixture; every one of them is a valid u8, and the callers believe none of them unchecked.
+        unsafe { ptr::copy_nonoverlapping(self.base.as_ptr().add(at), into.as_mut_ptr(), into.len()) };
+        // The handler has run in the middle of the copy, in this thread.
+        compiler_fence(Ordering::SeqCst);
+        self.is_whole()
+    }
+
+    /// Whether no page was found to be missing.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.place.is_torn.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        if let Some(range) = RANGE.get().and_then(Option::as_ref)
-            && cover(self.base.as_ptr().cast(), page_size(), ProtFlags::empty())
-        {
-            range.give_back(self.place);
-        }
+        self.place.base.store(0, Ordering::Relaxed);
+        // SAFETY: mapped by `new`, and nobody else has it; pages of the handler's are a part of it.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+        self.place.is_taken.store(false, Ordering::Release); // pairs with `new`
     }
 }
 
-/// Bytes of the smallest page: what is read of any.
-const PAGE_LEN_MIN: usize = 4096;
-
-impl Range {
-    fn reserve() -> Option<Self> {
-        let len = WINDOWS_MAX * page_size();
-        // SAFETY: a new private mapping at a place of the kernel's choice overlaps nothing.
-        let base = unsafe {
-            mmap_anonymous(
-                ptr::null_mut(),
-                len,
-                ProtFlags::empty(),
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        };
-        let base = base.ok()?.expose_provenance();
-        BASE.store(base, Ordering::Release); // pairs with the handler's load
-        set_handler()?;
-        Some(Self {
-            base,
-            free: Mutex::new((0..WINDOWS_MAX).rev().collect()),
-        })
-    }
-
-    fn take(&self) -> Option<usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    fn give_back(&self, place: usize) {
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(place);
-    }
-}
-
-/// Puts pages of nobody's in the place of those at `at`, which are of the range.
-fn cover(at: *mut c_void, len: usize, protection: ProtFlags) -> bool {
-    let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-    // SAFETY: the addresses are the range's, which is never given back, so that nothing else is replaced.
-    unsafe { mmap_anonymous(at, len, protection, flags) }.is_ok()
-}
-
-fn set_handler() -> Option<()> {
+/// How the signal was handled before; `None`: it cannot be.
+fn set_handler() -> Option<libc::sigaction> {
     let mut before = MaybeUninit::<libc::sigaction>::zeroed();
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_bus_error;
-    // SAFETY: all zeros is a valid `sigaction`; the sets and structures live in this frame, and the handler for as long as the
-    // process. It does nothing that is not safe in a signal's handler.
+    // SAFETY: all zeros is a valid `sigaction`; the structures live in this frame, and the handler for as long as the process. It
+    // does nothing that is not safe in a signal's handler.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        libc::sigemptyset(&raw mut action.sa_mask);
-        if libc::sigaction(libc::SIGBUS, &raw const action, before.as_mut_ptr()) != 0 {
-            return None;
-        }
-        let _ = BEFORE.set(before.assume_init());
+        let done = libc::sigaction(libc::SIGBUS, &raw const action, before.as_mut_ptr());
+        (done == 0).then(|| before.assume_init())
     }
-    Some(())
 }
 
 /// Makes the page that is gone one of zeros. A fault elsewhere happens again, under whatever handled the signal before.
 extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel gives a handler that asks for it a structure that lives until the handler returns.
     let at = unsafe { (*info).si_addr() }.addr();
-    let base = BASE.load(Ordering::Acquire); // pairs with `reserve`
-    let page = at & !(page_size() - 1);
-    if base != 0
-        && (base..base + WINDOWS_MAX * page_size()).contains(&page)
-        && cover(
-            ptr::with_exposed_provenance_mut(page),
-            page_size(),
-            ProtFlags::READ,
-        )
-    {
-        return;
+    for place in &PLACES {
+        let base = place.base.load(Ordering::Acquire); // pairs with `new`
+        if base != 0 && at >= base && at - base < place.len.load(Ordering::Relaxed) {
+            place.is_torn.store(true, Ordering::Relaxed);
+            let page = ptr::with_exposed_provenance_mut(at & !(page_size() - 1));
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+            // SAFETY: the page is one of that window, whose reader is interrupted here, so that it stays mapped.
+            if unsafe { mmap_anonymous(page, page_size(), ProtFlags::READ, flags) }.is_ok() {
+                return;
+            }
+        }
     }
-    match BEFORE.get() {
-        // SAFETY: what was there before is put back as it was.
-        Some(before) => unsafe {
-            libc::sigaction(signal, before, ptr::null_mut());
-        },
-        // SAFETY: as above: between the setting of ours and the remembering of it there is nothing else to go back to.
-        None => unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-        },
+    // SAFETY: what was there before is put back as it was; without that the signal's default ends the process.
+    unsafe {
+        match BEFORE.get().and_then(Option::as_ref) {
+            Some(before) => {
+                libc::sigaction(signal, before, ptr::null_mut());
+            }
+            None => {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
     }
 }
 
@@ -193,19 +172,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_cut_short_reads_as_zeros_and_ends_nobody() {
+    fn a_file_that_is_cut_short_reads_as_zeros_is_noticed_and_ends_nobody() {
         let mut file = tempfile::tempfile_in("/dev/shm").unwrap();
-        file.write_all(&[0x55; 8192]).unwrap();
-        let window = Window::new(file.as_fd()).unwrap();
-        assert_eq!(window.load(128), 0x5555_5555_5555_5555);
-        assert_eq!(window.load(4) + window.load(4096), 0);
-        file.set_len(0).unwrap();
-        assert_eq!(window.load(128), 0);
+        file.write_all(&[0x55; 3 * 65536]).unwrap();
+        let (window, other) = (
+            Window::new(file.as_fd(), 2 * 65536).unwrap(),
+            Window::new(file.as_fd(), 65536).unwrap(),
+        );
+        let mut bytes = [0; 70_000];
+        assert!(window.read(65536 * 2 - 70_000, &mut bytes) && bytes == [0x55; 70_000]);
+        assert!(!window.read(65536 * 2 - 69_999, &mut bytes), "beyond its end");
+        assert_eq!(window.load(65536 * 2 - 8), 0x5555_5555_5555_5555);
+        assert_eq!(window.load(4) + window.load(65536 * 2), 0);
+        file.set_len(65536).unwrap();
+        assert!(window.is_whole());
+        assert!(!window.read(65536 * 2 - 70_000, &mut bytes));
+        assert_eq!((bytes[0], bytes[69_999]), (0x55, 0));
+        assert!(!window.is_whole());
+        assert!(
+            other.is_whole() && other.read(0, &mut bytes[..65536]),
+            "it has what it had"
+        );
         drop(window);
-        // Its place serves the next one.
-        file.write_all(&[0x66; 4096]).unwrap();
-        file.set_len(1 << 16).unwrap();
-        let again: Vec<_> = (0..3).map(|_| Window::new(file.as_fd()).unwrap()).collect();
-        assert_eq!(again[2].load(4096), 0);
+        assert!(
+            Window::new(file.as_fd(), 65536).unwrap().is_whole(),
+            "whoever has its place now"
+        );
     }
 }

@@ -14,6 +14,7 @@ use super::merge::Head;
 use crate::ingest::compile_lenient;
 use crate::limits::{
     FORMATTERS_MAX, LIVELY, RING_CHECK_EVERY, RING_KEPT_LEN, RING_READ_LEN, UNSURE_RING_KEPT,
+    WATCHED_READ_LEN,
 };
 use crate::pipeline::Formatters;
 use crate::rings::Attached;
@@ -200,10 +201,13 @@ impl Ring {
         }
         self.entries.clear();
         self.given = 0;
-        let read = self
-            .attached
-            .consumer
-            .read(RING_READ_LEN, &mut self.entries, &mut self.bytes);
+        let consumer = &mut self.attached.consumer;
+        let len = if consumer.is_watched() {
+            WATCHED_READ_LEN
+        } else {
+            RING_READ_LEN
+        };
+        let read = consumer.read(len, &mut self.entries, &mut self.bytes);
         // What was whole before the fault is written.
         if let Err(error) = read {
             self.broken = Some(error);
