@@ -63,8 +63,8 @@ pub const WARN_EVERY: Duration = Duration::from_secs(30);
 pub const IDLE_EXIT: Duration = Duration::from_secs(60);
 /// Between two looks whether a server is idle: an eighth of its time, within these bounds.
 pub const IDLE_LOOK_MIN: Duration = Duration::from_millis(20);
-/// See [`IDLE_LOOK_MIN`].
-pub const IDLE_LOOK_MAX: Duration = Duration::from_secs(1);
+/// See [`IDLE_LOOK_MIN`]: a look is a wake-up of a server that does nothing else.
+pub const IDLE_LOOK_MAX: Duration = Duration::from_secs(4);
 /// How often a personal server looks whether its socket still is where clients look for it. A system call; a tenth of the time
 /// within which a fresh record must be in its file.
 pub const SOCKET_LOOK: Duration = Duration::from_secs(1);
