@@ -162,7 +162,12 @@ impl Formatter {
         if let Some(time) = &formatter.time {
             formatter.times_len_max = ESCAPE_LEN_MAX.saturating_mul(time.len_max());
         }
-        Ok(Self { json, ..formatter })
+        // Of no pieces there would be a quick way, to nothing.
+        Ok(Self {
+            json,
+            quick: None,
+            ..formatter
+        })
     }
 
     fn assemble(pieces: Vec<Piece>, mut names: Names, time: Option<TimePlan>) -> Self {
