@@ -95,8 +95,7 @@ const HAS_UTC_OFFSET: u16 = 1 << 2;
 
 const TAG_ATTRIBUTE: u8 = 13;
 
-/// Bytes before a field's body: its tag and its length.
-const FIELD_HEAD_LEN: usize = 4;
+const FIELD_HEAD_LEN: usize = 4; // its tag and its length
 
 macro_rules! text_fields {
     ($($tag:literal $name:ident $constant:ident),* $(,)?) => {
@@ -379,35 +378,29 @@ impl<'a> Record<'a> {
             return Err(truncated(HEADER_LEN, bytes.len()));
         };
         let &[_, _, _, _, version, kind, present_low, present_high] = first;
+        let unknown = |what, received: u8| WireError::Unknown {
+            what,
+            received: received.into(),
+        };
         if version != RECORD_VERSION {
-            return Err(WireError::Unknown {
-                what: "record version",
-                received: version.into(),
-            });
+            return Err(unknown("record version", version));
         }
         self.kind = match kind {
             KIND_FIELDS => RecordKind::Fields,
             KIND_LINE => RecordKind::Line,
-            received => {
-                return Err(WireError::Unknown {
-                    what: "record kind",
-                    received: received.into(),
-                });
-            }
+            _ => return Err(unknown("record kind", kind)),
         };
         let present = u16::from_le_bytes([present_low, present_high]);
         let if_present = |bit: u16| present & bit != 0;
-        (self.formatter, self.level_no) = {
-            let (formatter, level_no) = halves(*numbers);
-            (formatter, level_no.cast_signed())
-        };
+        let (formatter, level_no) = halves(*numbers);
+        (self.formatter, self.level_no) = (formatter, level_no.cast_signed());
         self.created = f64::from_le_bytes(*created);
         self.msecs = f64::from_le_bytes(*msecs);
         self.relative_created = f64::from_le_bytes(*relative);
         self.thread = if_present(HAS_THREAD).then_some(u64::from_le_bytes(*thread));
-        let (process, line_no) = halves(*place);
+        let process;
+        (process, self.line_no) = halves(*place);
         self.process = if_present(HAS_PROCESS).then_some(process);
-        self.line_no = line_no;
         self.utc_offset_s = if_present(HAS_UTC_OFFSET).then_some(halves(*offset).0.cast_signed());
         let checked = utf8_start(fields);
         let mut rest = fields;
@@ -424,10 +417,9 @@ impl<'a> Record<'a> {
             set_text(self, tag, text, checked.get(start..start + len))?;
             rest = next;
         }
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            Err(truncated(FIELD_HEAD_LEN, rest.len()))
+        match rest.len() {
+            0 => Ok(()),
+            received => Err(truncated(FIELD_HEAD_LEN, received)),
         }
     }
 
