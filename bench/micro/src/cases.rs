@@ -47,6 +47,8 @@ const PICKLE: &[u8] = include_bytes!("record.pickle");
 /// Records of one batch: between a server's looks into a ring.
 const BATCH: u64 = 1_000;
 const RING_BYTES: usize = 1 << 20;
+/// Copied out of a ring at once, as the server does.
+const READ_BYTES: usize = 2 << 10;
 
 const MESSAGE: &str = "p=3 t=0 n=123456 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
 
@@ -227,6 +229,7 @@ fn server(count: u64) -> Outcome {
     let memory = Memory::new()?;
     let mut producer = Producer::create(&memory.directory, 0, RING_BYTES)?;
     let mut consumer = Consumer::open(&memory.directory, producer.name())?;
+    consumer.watch();
     let publisher = consumer.publisher();
     let (mut file, _directory) = log_file(0)?;
     let formatter = compiled(PERCENT)?;
@@ -245,18 +248,21 @@ fn server(count: u64) -> Outcome {
         while consumer.poll()? > 0 {
             entries.clear();
             bytes.clear();
-            consumer.read(256 << 10, &mut entries, &mut bytes)?;
+            consumer.read(READ_BYTES, &mut entries, &mut bytes)?;
             for entry in &entries {
-                let found = bytes.get(entry.start..).unwrap_or_default();
-                let (record, _) = Record::decode(found)?;
+                let found = bytes
+                    .get(entry.start..entry.start + entry.len)
+                    .unwrap_or_default();
+                let mut record = Record::default();
+                record.decode_into(found)?;
                 line.clear();
                 formatter.render(&record, &mut clock, &mut line)?;
                 line.push('\n');
                 file.append(&line, record.created, Mark::default())?;
             }
-            file.commit()?;
-            publisher.publish(consumer.position(), 0)?;
         }
+        file.commit()?;
+        publisher.publish(consumer.position(), 0)?;
         took += start.elapsed();
     }
     producer.remove(&memory.directory);

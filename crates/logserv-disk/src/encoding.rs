@@ -123,9 +123,17 @@ impl Encoding {
     }
 
     /// Appends the bytes of `text`. Drops: only what `errors` is told to.
+    #[inline]
     pub fn encode(self, text: &str, errors: ErrorPolicy, out: &mut Vec<u8>) {
+        if let Codec::Utf8 { .. } = self.0 {
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            self.encode_other(text, errors, out);
+        }
+    }
+
+    fn encode_other(self, text: &str, errors: ErrorPolicy, out: &mut Vec<u8>) {
         match self.0 {
-            Codec::Utf8 { .. } => out.extend_from_slice(text.as_bytes()),
             Codec::Utf16 { big: false, .. } => out.extend(text.encode_utf16().flat_map(u16::to_le_bytes)),
             Codec::Utf16 { big: true, .. } => out.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
             Codec::Utf32 { big: false, .. } => {

@@ -45,7 +45,7 @@ pub struct LogFile {
     fs: Arc<dyn Fs>,
     clock: Clock,
     location: Location,
-    path: String,
+    path: Arc<str>,
     settings: FileSettings,
     /// What a file that is opened is to be like.
     wanted: Wanted,
@@ -90,7 +90,7 @@ struct Counts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// The file's path beneath its canonical root.
-    pub path: String,
+    pub path: Arc<str>,
     /// Device and inode of the active file; none while it is not open.
     pub identity: Option<(u64, u64)>,
     /// Bytes in the active file, as far as known; none while it is not open.
@@ -168,7 +168,7 @@ impl LogFile {
         let wanted = Wanted::resolve(&settings.permissions, location.restricted())?;
         let empty_first = settings.mode == OpenMode::Truncate;
         let mut file = Self {
-            path: location.path().display().to_string(),
+            path: location.path().display().to_string().into(),
             fs,
             directory_checked_at_s: clock.now_s(),
             clock,
@@ -353,7 +353,7 @@ impl LogFile {
     #[must_use]
     pub fn status(&self) -> Status {
         Status {
-            path: self.path.clone(),
+            path: Arc::clone(&self.path),
             identity: self.active.as_ref().map(Active::identity),
             size_bytes: self.active.as_ref().map(|active| active.size),
             locked: self.active.as_ref().is_some_and(|active| active.locked),

@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
+use logserv_wire::record::Record;
 use logserv_wire::value::Value;
 
 use crate::attribute::{NameId, Names, Scope};
@@ -267,13 +268,8 @@ impl TimeCache {
     ) -> Result<&str, RenderError> {
         let second = plan.second(scope)?;
         plan.check_names(offset_s)?;
-        let zone = match offset_s {
-            _ if plan.utc => Zone::Utc,
-            Some(offset_s) => Zone::Offset(offset_s),
-            None => Zone::Local,
-        };
-        let index = (plan.id % TIME_CACHE_SLOTS as u64) as usize;
-        let Some(slot) = self.slots.get_mut(index) else {
+        let zone = plan.zone(offset_s);
+        let Some(slot) = self.slots.get_mut(plan.slot()) else {
             return Ok("");
         };
         let key = (plan.id, second, zone);
@@ -294,6 +290,34 @@ impl TimeCache {
             self.made_of = made_of;
         }
         Ok(&self.asctime)
+    }
+
+    /// Whether the [`text`](Self::text) at hand is that of a record without attributes.
+    #[inline]
+    pub(crate) fn is_of(&self, plan: &TimePlan, record: &Record<'_>) -> bool {
+        if !(0.0..CREATED_MAX_S).contains(&record.created) {
+            return false;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "within the range just checked")]
+        let second = record.created as i64;
+        let key = (plan.id, second, plan.zone(record.utc_offset_s));
+        if plan.milliseconds.is_empty() {
+            self.slots
+                .get(plan.slot())
+                .is_some_and(|slot| slot.key == Some(key))
+        } else {
+            self.made_of == Some((key, record.msecs.to_bits()))
+        }
+    }
+
+    /// What [`asctime`](Self::asctime) gave last, of this plan.
+    #[inline]
+    pub(crate) fn text(&self, plan: &TimePlan) -> &str {
+        if plan.milliseconds.is_empty() {
+            self.slots.get(plan.slot()).map_or("", |slot| &slot.text)
+        } else {
+            &self.asctime
+        }
     }
 }
 
@@ -317,6 +341,21 @@ fn push_time(plan: &TimePlan, second: i64, zone: Zone, out: &mut String) -> Resu
 }
 
 impl TimePlan {
+    #[inline]
+    fn zone(&self, offset_s: Option<i32>) -> Zone {
+        match offset_s {
+            _ if self.utc => Zone::Utc,
+            Some(offset_s) => Zone::Offset(offset_s),
+            None => Zone::Local,
+        }
+    }
+
+    /// Its place in a cache.
+    #[inline]
+    fn slot(&self) -> usize {
+        (self.id % TIME_CACHE_SLOTS as u64) as usize
+    }
+
     /// `%s` and `%Z` of a record that says nothing about its zone are this process's guess.
     pub(crate) fn uses_zone_name(&self) -> bool {
         self.directives.epoch || (self.directives.zone_name && !self.utc)

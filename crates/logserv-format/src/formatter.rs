@@ -162,7 +162,12 @@ impl Formatter {
         if let Some(time) = &formatter.time {
             formatter.times_len_max = ESCAPE_LEN_MAX.saturating_mul(time.len_max());
         }
-        Ok(Self { json, ..formatter })
+        // Of no pieces there would be a quick way, to nothing.
+        Ok(Self {
+            json,
+            quick: None,
+            ..formatter
+        })
     }
 
     fn assemble(pieces: Vec<Piece>, mut names: Names, time: Option<TimePlan>) -> Self {
@@ -279,11 +284,36 @@ impl Formatter {
             return Ok(());
         }
         let start = out.len();
+        if self.try_quick(record, clock, out).is_some() {
+            return Ok(());
+        }
+        out.truncate(start);
         let result = self.try_render(record, clock, out);
         if result.is_err() {
             out.truncate(start);
         }
         result
+    }
+
+    /// The line of a record that is what nearly all are: without attributes, exception and stack. `None`: another way it must
+    /// be, with a part of it in `out`.
+    #[inline]
+    fn try_quick(&self, record: &Record<'_>, clock: &mut TimeCache, out: &mut String) -> Option<()> {
+        let quick = self.quick.as_ref()?;
+        if record.has_attributes() || record.exc_text.is_some() || record.stack_info.is_some() {
+            return None;
+        }
+        let asctime = match &self.time {
+            Some(time) => {
+                if !clock.is_of(time, record) {
+                    let scope = Scope::new(record, &self.names, Doubt::Guess);
+                    clock.asctime(time, &scope, record.utc_offset_s).ok()?;
+                }
+                Some(clock.text(time))
+            }
+            None => None,
+        };
+        quick.push(record, asctime, out).then_some(())
     }
 
     fn try_render(

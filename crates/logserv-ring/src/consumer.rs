@@ -1,7 +1,8 @@
 //! The reading end of a ring, in a server that trusts no byte of it.
 //!
 //! In: a file that anybody may have written. Out: records copied out of it, or an error that says what was wrong. The
-//! ring is read and written through the kernel only, never mapped: a file that is cut short is a short read.
+//! ring is written through the kernel only, and read so too until many looks at it are to come ([`Consumer::watch`]). A file
+//! that is cut short is an error, and no signal.
 //! Every loop is bounded by the capacity, which is checked when the ring is opened.
 
 mod inspect;
@@ -16,12 +17,12 @@ use crate::commit::{self, Line, Look};
 use crate::directory::Directory;
 use crate::error::RingError;
 use crate::layout::{
-    DATA_AT, HEAD_CHECK_AT, META_AT, META_CAPACITY, META_LEN_AT, PROOF_AT, RECORD_HEAD_LEN, SLEEPING_AT,
-    meta_entry, record_len, record_size,
+    DATA_AT, HEAD_AT, HEAD_CHECK_AT, META_AT, META_CAPACITY, META_LEN_AT, PROOF_AT, RECORD_HEAD_LEN,
+    SLEEPING_AT, meta_entry, record_len, record_size,
 };
 use crate::limits::LOOKS_MAX;
 use crate::name::RingName;
-use crate::sys::{Lease, try_lease};
+use crate::sys::{Lease, Window, try_lease};
 
 pub use publisher::Publisher;
 use publisher::Shared;
@@ -44,6 +45,8 @@ pub struct Consumer {
     name: RingName,
     owner: u32,
     capacity: u64,
+    /// Its bytes, where they lie.
+    window: Option<Window>,
     /// Behind the last record that was read.
     position: u64,
     /// Behind the last record that is known to be committed.
@@ -72,6 +75,21 @@ impl Consumer {
     /// As [`open`](Self::open); `Refused` also where the seals are others.
     pub fn from_fd(fd: OwnedFd, name: &RingName) -> Result<Self, RingError> {
         inspect::adopt(fd, name)
+    }
+
+    /// Prepares for many looks: from here on the ring is read where it lies, where the kernel lets us, and neither a look nor a
+    /// read takes a system call. A page that somebody cuts off is noticed; what is cut off within a page reads as zeros.
+    pub fn watch(&mut self) {
+        let len = usize::try_from(self.capacity)
+            .ok()
+            .and_then(|len| len.checked_add(DATA_AT));
+        self.window = len.and_then(|len| Window::new(self.shared.file(), len));
+    }
+
+    /// Whether it is read where it lies: then reading little at a time costs nothing.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.window.is_some()
     }
 
     /// The uid that owns the file: on whose behalf its records speak.
@@ -291,7 +309,11 @@ impl Consumer {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> Result<(), RingError> {
-        match self.shared.read(at, into) {
+        let read = match &self.window {
+            Some(window) => Ok(usize::try_from(at).is_ok_and(|at| window.read(at, into))),
+            None => self.shared.read(at, into),
+        };
+        match read {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.corrupt("a file of unchanging length", "one that was cut short".into())),
             Err(errno) => Err(RingError::io(errno, "read")),
@@ -311,6 +333,18 @@ impl Look for Consumer {
     type Error = RingError;
 
     fn line(&self) -> Result<Line, RingError> {
+        if let Some(window) = &self.window {
+            let line = Line {
+                head_check: window.load(HEAD_CHECK_AT),
+                head: window.load(HEAD_AT),
+                meta_len: window.load(META_LEN_AT),
+            };
+            // No head is so large that its complement begins with zeros; what is cut off does.
+            if line.head_check >> 56 == 0 || !window.is_whole() {
+                return Err(self.corrupt("a file of unchanging length", "one that was cut short".into()));
+            }
+            return Ok(line);
+        }
         let mut bytes = [0; META_LEN_AT + 8 - HEAD_CHECK_AT];
         self.read_at(HEAD_CHECK_AT as u64, &mut bytes)?;
         Line::parse(&bytes).ok_or_else(|| self.corrupt("a header", "a part of one".into()))

@@ -60,3 +60,6 @@ pub const LEASE_WAITS_MAX: u32 = 5;
 
 /// Bytes of a Unix socket's path: `sun_path` has 108, and its end must be told.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Rings that are read where they lie, at one time; those beyond are read through the kernel. 256 KiB for the table.
+pub const WINDOWS_MAX: usize = 8192;

@@ -327,6 +327,7 @@ fn a_producer_lives_until_it_is_killed_and_the_reader_learns_it_at_once() {
     let mut child = role(&place, "holder").spawn().unwrap();
     let name: RingName = ready(&mut child).parse().unwrap();
     let mut consumer = Consumer::open(&place.directory(), &name).unwrap();
+    consumer.watch(); // which is no producer's mapping
     let publisher = consumer.publisher();
     for _ in 0..100 {
         assert!(!consumer.producer_is_gone().unwrap());

@@ -231,10 +231,16 @@ fn a_head_that_goes_back_or_too_far_or_between_records_is_corrupt() {
 #[test]
 fn a_file_that_is_cut_short_under_its_reader_is_corrupt_and_no_signal() {
     let place = Place::new();
-    for len in [0, 130, 65536, 65536 + 50] {
+    let lens = [0, 130, 65536, 65536 + 50];
+    // Where it lies, what is cut off within a page reads as if its owner had written zeros.
+    let watched = lens.map(|len| (len, true)).into_iter().take(3);
+    for (len, is_watched) in lens.map(|len| (len, false)).into_iter().chain(watched) {
         let mut producer = place.producer(4096);
         assert!(producer.push(&record(0)) && producer.push(&[1; 300]));
         let mut consumer = place.consumer(&producer);
+        if is_watched {
+            consumer.watch();
+        }
         let file = file_of(&place, &producer);
         // Nobody may touch the mapping of what is cut off.
         drop(producer);

@@ -30,6 +30,8 @@ pub(crate) struct FileState {
     dropping: AtomicBool,
     /// A rotated file is being compressed.
     compressing: AtomicBool,
+    /// There are drops that the file has not been told of: what the writer asks at every look.
+    has_untold: AtomicBool,
     shared: Mutex<Shared>,
 }
 
@@ -158,6 +160,12 @@ impl FileState {
         });
         tally.count += count;
         tally.last_s = now_s;
+        self.has_untold.store(true, Ordering::Relaxed); // under the lock; so is the other store
+    }
+
+    /// Whether there is something to tell.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.has_untold.load(Ordering::Relaxed) // who has not seen it yet sees it at the next look
     }
 
     /// Reasons of which there is something to tell.
@@ -169,7 +177,13 @@ impl FileState {
 
     /// Takes what is to be told.
     pub(crate) fn take_tally(&self, reason: DropReason) -> Tally {
-        self.shared().untold.of_mut(reason).take().unwrap_or_default()
+        let mut shared = self.shared();
+        let tally = shared.untold.of_mut(reason).take().unwrap_or_default();
+        let is_any = DropReason::ALL
+            .iter()
+            .any(|reason| shared.untold.of(*reason).is_some());
+        self.has_untold.store(is_any, Ordering::Relaxed);
+        tally
     }
 
     /// The file's part of the status report.

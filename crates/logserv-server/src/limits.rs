@@ -63,8 +63,8 @@ pub const WARN_EVERY: Duration = Duration::from_secs(30);
 pub const IDLE_EXIT: Duration = Duration::from_secs(60);
 /// Between two looks whether a server is idle: an eighth of its time, within these bounds.
 pub const IDLE_LOOK_MIN: Duration = Duration::from_millis(20);
-/// See [`IDLE_LOOK_MIN`].
-pub const IDLE_LOOK_MAX: Duration = Duration::from_secs(1);
+/// See [`IDLE_LOOK_MIN`]: a look is a wake-up of a server that does nothing else.
+pub const IDLE_LOOK_MAX: Duration = Duration::from_secs(4);
 /// How often a personal server looks whether its socket still is where clients look for it. A system call; a tenth of the time
 /// within which a fresh record must be in its file.
 pub const SOCKET_LOOK: Duration = Duration::from_secs(1);
@@ -238,6 +238,9 @@ pub const PASSED_RINGS_OF_A_USER_MAX: usize = 1024;
 
 /// Bytes read from a ring at once, at least one record: a thousand rings that are all full take 64 MiB.
 pub const RING_READ_LEN: usize = 64 << 10;
+/// The same where it takes no system call: what is copied is still in the processor's first cache when it is rendered, also where
+/// a few rings take turns.
+pub const WATCHED_READ_LEN: usize = 2 << 10;
 /// Bytes of capacity that a ring's reader keeps between looks.
 pub const RING_KEPT_LEN: usize = 4 * RING_READ_LEN;
 

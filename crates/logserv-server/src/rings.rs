@@ -97,12 +97,14 @@ impl RingState {
 
     /// Whether it was woken since the last question.
     pub(crate) fn take_woken(&self) -> bool {
-        self.woken.swap(false, Ordering::AcqRel) // pairs with `wake`
+        // A load costs a fraction of what an exchange does. What is missed is poked for, too.
+        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel) // pairs with `wake`
     }
 
     /// Whether its producer was suspected to be dead since the last question.
     pub(crate) fn take_suspected(&self) -> bool {
-        self.suspected.swap(false, Ordering::AcqRel) // pairs with the handle's drop
+        // As above: every ring is asked at every look.
+        self.suspected.load(Ordering::Relaxed) && self.suspected.swap(false, Ordering::AcqRel) // pairs with the handle's drop
     }
 
     fn end(&self) {

@@ -136,12 +136,13 @@ impl Writer {
     }
 
     fn serve(&mut self) -> Result<(), GaveUp> {
+        let mut now = Instant::now();
         loop {
             let due = [
                 self.announcer.due(&self.state),
-                self.rings.due(Instant::now()),
+                self.rings.due(now),
                 self.syncer.due(),
-                self.compressor.due(&self.file, Instant::now()),
+                self.compressor.due(&self.file, now),
             ];
             match self.queue.next(due.into_iter().flatten().min()) {
                 Next::Command(queued) => self.obey(queued)?,
@@ -152,8 +153,10 @@ impl Writer {
             }
             self.drain_rings(false)?;
             self.announce()?;
-            self.syncer.turn(&mut self.file, Instant::now());
-            self.compressor.turn(&mut self.file, Instant::now());
+            // Once for all that follows, up to the next wait: it is asked for at every look.
+            now = Instant::now();
+            self.syncer.turn(&mut self.file, now);
+            self.compressor.turn(&mut self.file, now);
         }
         self.drain_rings(true)?;
         self.announcer.hurry();
@@ -229,7 +232,7 @@ impl Writer {
                     self.file.pass(mark);
                 }
                 Ok((record, _)) => {
-                    self.lines.render(&record, &batch.formatters);
+                    self.lines.render(&record, batch.formatters.get(record.formatter));
                     self.append(record.created, mark)?;
                     self.group.level_max = self.group.level_max.max(record.level_no);
                     self.group.records += 1;

@@ -95,6 +95,8 @@ const HAS_UTC_OFFSET: u16 = 1 << 2;
 
 const TAG_ATTRIBUTE: u8 = 13;
 
+const FIELD_HEAD_LEN: usize = 4; // its tag and its length
+
 macro_rules! text_fields {
     ($($tag:literal $name:ident $constant:ident),* $(,)?) => {
         /// The text fields' tags, for who writes them one by one.
@@ -340,57 +342,85 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// `Truncated`, `TooLong`, `Unknown` version or kind, `NotUtf8`.
-    // Inlined, for what it returns is longer than most records, and would be copied twice.
     #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
         let (body, rest) = split_first(bytes)?;
-        let mut reader = Reader::new(body, "record");
-        let _len = reader.u32()?;
-        let version = reader.u8()?;
-        if version != RECORD_VERSION {
-            return Err(WireError::Unknown {
-                what: "record version",
-                received: version.into(),
-            });
+        let mut record = Self::default();
+        record.read(body)?;
+        Ok((record, rest))
+    }
+
+    /// Reads the one record that `bytes` are, from the first to the last, in the place of this one, which is a new one. As
+    /// [`decode`](Self::decode), whose result is longer than most records, and would be copied.
+    ///
+    /// # Errors
+    /// Those of `decode`, and `Malformed` where something stands behind it; the record is then half read.
+    #[inline]
+    pub fn decode_into(&mut self, bytes: &'a [u8]) -> Result<(), WireError> {
+        let (body, rest) = split_first(bytes)?;
+        if !rest.is_empty() {
+            let why = format!("{} bytes behind it", rest.len());
+            return Err(WireError::Malformed { what: "record", why });
         }
-        let kind = match reader.u8()? {
+        self.read(body)
+    }
+
+    /// The same of bytes whose length has been looked at.
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), WireError> {
+        let truncated = |expected, received| WireError::Truncated {
+            what: "record",
+            expected,
+            received,
+        };
+        let (header, fields) = bytes.split_at_checked(HEADER_LEN).unwrap_or_default();
+        let ([first, numbers, created, msecs, relative, thread, place, offset], []) = header.as_chunks::<8>()
+        else {
+            return Err(truncated(HEADER_LEN, bytes.len()));
+        };
+        let &[_, _, _, _, version, kind, present_low, present_high] = first;
+        let unknown = |what, received: u8| WireError::Unknown {
+            what,
+            received: received.into(),
+        };
+        if version != RECORD_VERSION {
+            return Err(unknown("record version", version));
+        }
+        self.kind = match kind {
             KIND_FIELDS => RecordKind::Fields,
             KIND_LINE => RecordKind::Line,
-            received => {
-                return Err(WireError::Unknown {
-                    what: "record kind",
-                    received: received.into(),
-                });
-            }
+            _ => return Err(unknown("record kind", kind)),
         };
-        let present = reader.u16()?;
+        let present = u16::from_le_bytes([present_low, present_high]);
         let if_present = |bit: u16| present & bit != 0;
-        let mut record = Record {
-            kind,
-            formatter: reader.u32()?,
-            level_no: reader.i32()?,
-            created: reader.f64()?,
-            msecs: reader.f64()?,
-            relative_created: reader.f64()?,
-            ..Record::default()
-        };
-        record.thread = Some(reader.u64()?).filter(|_| if_present(HAS_THREAD));
-        record.process = Some(reader.u32()?).filter(|_| if_present(HAS_PROCESS));
-        record.line_no = reader.u32()?;
-        record.utc_offset_s = Some(reader.i32()?).filter(|_| if_present(HAS_UTC_OFFSET));
-        let _reserved = reader.u32()?;
-        let all = reader.rest();
-        let checked = utf8_start(all);
-        while !reader.is_empty() {
-            let fields = reader.rest();
-            let (tag, text) = next_field(&mut reader)?;
-            if tag == TAG_ATTRIBUTE && record.encoded_attributes.fields.is_empty() {
-                record.encoded_attributes = Attributes { fields };
+        let (formatter, level_no) = halves(*numbers);
+        (self.formatter, self.level_no) = (formatter, level_no.cast_signed());
+        self.created = f64::from_le_bytes(*created);
+        self.msecs = f64::from_le_bytes(*msecs);
+        self.relative_created = f64::from_le_bytes(*relative);
+        self.thread = if_present(HAS_THREAD).then_some(u64::from_le_bytes(*thread));
+        let process;
+        (process, self.line_no) = halves(*place);
+        self.process = if_present(HAS_PROCESS).then_some(process);
+        self.utc_offset_s = if_present(HAS_UTC_OFFSET).then_some(halves(*offset).0.cast_signed());
+        let checked = utf8_start(fields);
+        let mut rest = fields;
+        while let Some((head, behind)) = rest.split_first_chunk() {
+            let head = u32::from_le_bytes(*head);
+            let (tag, len) = ((head & 0xff) as u8, (head >> 8) as usize);
+            let Some((text, next)) = behind.split_at_checked(len) else {
+                return Err(truncated(len, behind.len()));
+            };
+            if tag == TAG_ATTRIBUTE && self.encoded_attributes.fields.is_empty() {
+                self.encoded_attributes = Attributes { fields: rest };
             }
-            let end = all.len() - reader.rest().len();
-            set_text(&mut record, tag, text, checked.get(end - text.len()..end))?;
+            let start = fields.len() - behind.len();
+            set_text(self, tag, text, checked.get(start..start + len))?;
+            rest = next;
         }
-        Ok((record, rest))
+        match rest.len() {
+            0 => Ok(()),
+            received => Err(truncated(FIELD_HEAD_LEN, received)),
+        }
     }
 
     /// Whether there are [`attributes`](Self::attributes): most records have none.
@@ -450,6 +480,13 @@ fn utf8_start(fields: &[u8]) -> &str {
         let start = fields.get(..error.valid_up_to()).unwrap_or_default();
         std::str::from_utf8(start).unwrap_or_default()
     })
+}
+
+/// Two numbers of four bytes.
+#[inline]
+fn halves(bytes: [u8; 8]) -> (u32, u32) {
+    let both = u64::from_le_bytes(bytes);
+    ((both & 0xffff_ffff) as u32, (both >> 32) as u32)
 }
 
 #[inline]

@@ -10,8 +10,12 @@ use rustix::io::Errno;
 use super::LogFile;
 use crate::active::{Active, Tail};
 use crate::error::{OpenError, OpenErrorKind, WriteError, WriteErrorKind};
+use crate::fs::Stat;
 use crate::limits::DIRECTORY_CHECK_S;
 use crate::settings::Rotation;
+
+/// More bytes than ever stand before a batch: a byte-order mark, or the end of a character and a line break.
+pub(super) const PREFIX_BYTES_MAX: usize = 16;
 
 /// Whose lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +55,16 @@ impl LogFile {
             self.follow_directory();
             self.reconsider_clock();
         }
-        if self.active.is_some()
-            && !self
-                .name_is_ours()
-                .map_err(|errno| self.error(errno, "look at"))?
-        {
+        if self.active.is_some() {
+            // One look tells both: whose the name is, and the size.
+            if let Some(stat) = self.named().map_err(|errno| self.error(errno, "look at"))? {
+                self.adopt(stat.size);
+                return Ok(());
+            }
             self.forget_active();
             self.counts.reopened += 1;
         }
-        if self.active.is_none() {
-            return self.open_again();
-        }
-        self.adopt_size()
+        self.open_again()
     }
 
     /// Opens what the name leads to. Looks the directory up again if it is gone.
@@ -96,16 +98,21 @@ impl LogFile {
 
     /// True if the name leads to the file that we hold. False if we hold none.
     pub(super) fn name_is_ours(&self) -> Result<bool, Errno> {
+        self.named().map(|stat| stat.is_some())
+    }
+
+    /// What the name leads to, if it is the file that we hold.
+    fn named(&self) -> Result<Option<Stat>, Errno> {
         let Some(active) = &self.active else {
-            return Ok(false);
+            return Ok(None);
         };
         match self.fs.stat_at(
             self.location.directory(),
             self.location.name(),
             !self.location.restricted(),
         ) {
-            Ok(stat) => Ok(stat.same_file(&active.stat)),
-            Err(Errno::NOENT) => Ok(false),
+            Ok(stat) => Ok(stat.same_file(&active.stat).then_some(stat)),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
@@ -135,20 +142,25 @@ impl LogFile {
 
     /// Somebody else's bytes are theirs: whatever the size is now, we go on from there.
     pub(super) fn adopt_size(&mut self) -> Result<(), WriteError> {
-        let Some(active) = &mut self.active else {
+        let Some(active) = &self.active else {
             return Ok(());
         };
         match self.fs.stat(active.file.as_fd()) {
-            Ok(stat) if stat.size == active.size => {}
-            Ok(stat) => {
-                active.size = stat.size;
-                self.counts.foreign_changes += 1;
-                self.counts.torn_lines += u64::from(self.pending.restart_line());
-                self.inspect_tail();
-            }
+            Ok(stat) => self.adopt(stat.size),
             Err(errno) => return Err(self.error(errno, "look at")),
         }
         Ok(())
+    }
+
+    fn adopt(&mut self, size: u64) {
+        if let Some(active) = &mut self.active
+            && active.size != size
+        {
+            active.size = size;
+            self.counts.foreign_changes += 1;
+            self.counts.torn_lines += u64::from(self.pending.restart_line());
+            self.inspect_tail();
+        }
     }
 
     /// Notices a last line that has no end: the next one must begin on a line of its own.

@@ -197,7 +197,7 @@ impl LogFile {
         WriteError {
             kind: WriteErrorKind::SyncFailed,
             doing: "sync",
-            path: self.path.clone(),
+            path: self.path.to_string(),
             errno: None,
             reason: "an earlier sync failed, and its data may be lost".to_owned(),
         }

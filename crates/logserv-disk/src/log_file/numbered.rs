@@ -97,7 +97,7 @@ impl LogFile {
         WriteError {
             kind: WriteErrorKind::Refused,
             doing: "rotate",
-            path: self.path.clone(),
+            path: self.path.to_string(),
             errno: None,
             reason: format!("each of the numbers 1 to {backup_count} is taken by something that is not ours"),
         }

@@ -7,6 +7,7 @@
 use std::os::fd::AsFd;
 
 use super::LogFile;
+use super::commit::PREFIX_BYTES_MAX;
 use crate::active::inspect;
 use crate::error::WriteError;
 use crate::settings::Rotation;
@@ -58,6 +59,10 @@ impl LogFile {
             return false;
         }
         let size = self.active.as_ref().map_or(0, |active| active.size);
+        // Asked for every line, and mostly far from it: then what must stand before the batch need not be known.
+        if size + (pending + len + PREFIX_BYTES_MAX) as u64 <= max_bytes {
+            return false;
+        }
         let before = if size + pending as u64 == 0 {
             0
         } else {

@@ -60,6 +60,26 @@ fn a_time_out_of_range_is_null_where_nobody_can_be_asked() {
 }
 
 #[test]
+fn a_record_of_nothing_but_a_message_is_an_object_too() {
+    let record = Record {
+        created: 1_000_000_000.0,
+        utc_offset_s: Some(0),
+        message: Some("m"),
+        level_name: Some("INFO"),
+        ..Record::default()
+    };
+    for (specification, expected) in [
+        ("{}", r#"{"message": "m"}"#),
+        (
+            r#"{"fields": ["levelname", "message"]}"#,
+            r#"{"levelname": "INFO", "message": "m"}"#,
+        ),
+    ] {
+        assert_eq!(line(&formatter(specification), &record), expected);
+    }
+}
+
+#[test]
 fn a_prefix_of_several_lines_is_refused() {
     for end in ["\\n", "\\u2028"] {
         let json = format!("{{\"json\": {{\"prefix\": \"a{end}b\"}}}}");

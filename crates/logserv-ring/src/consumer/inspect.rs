@@ -134,6 +134,7 @@ fn consumer(file: OwnedFd, stat: &Stat, name: &RingName, own: bool) -> Result<Co
         name: name.clone(),
         owner: stat.st_uid,
         capacity,
+        window: None,
         position: tail,
         head: tail,
         meta_read: 0,

@@ -183,7 +183,8 @@ impl<R: Fn(usize, &mut [u8]) -> bool> Reader<R> {
     }
 
     fn word(&self, at: usize) -> Option<u64> {
-        u64_at(&self.bytes(at, 8)?, 0)
+        let mut bytes = [0; 8];
+        (self.read)(at, &mut bytes).then_some(u64::from_le_bytes(bytes))
     }
 
     /// Whether this is a state file of our version and of this boot.

@@ -39,6 +39,9 @@ impl Announcer {
 
     /// When the next message is due; `None`: there is nothing to tell.
     pub(super) fn due(&self, state: &FileState) -> Option<Instant> {
+        if !state.has_untold() {
+            return None;
+        }
         let untold = state.untold_reasons().filter(|_| self.is_on);
         untold
             .map(|reason| {
@@ -56,6 +59,9 @@ impl Announcer {
 
     /// The next message that is due.
     pub(super) fn next(&mut self, state: &FileState) -> Option<String> {
+        if !state.has_untold() {
+            return None;
+        }
         let now = Instant::now();
         let is_due = |reason: &DropReason| self.told.of(*reason).is_none_or(|at| now >= at + ANNOUNCE_EVERY);
         let reason = state

@@ -19,17 +19,22 @@ impl Writer {
         if self.rings.is_empty() {
             return Ok(());
         }
-        self.rings.look(Instant::now(), hurry);
+        let now = Instant::now();
+        self.rings.look(now, hurry);
         self.state.set_ring_len(self.rings.waiting_len());
+        let mut is_any = false;
         while let Some(taken) = self.rings.next() {
+            is_any = true;
             self.take_from_ring(&taken)?;
             if self.group.len >= GROUP_LEN {
                 self.commit()?;
             }
         }
-        self.commit()?;
-        self.state.set_ring_len(self.rings.waiting_len());
-        for (name, error) in self.rings.tidy(Instant::now()).faults {
+        if is_any {
+            self.commit()?;
+            self.state.set_ring_len(self.rings.waiting_len());
+        }
+        for (name, error) in self.rings.tidy(now).faults {
             self.counters.broken_rings.add(1);
             tracing::warn!("{}: the ring {name} is read no more: {error}", self.state.path);
         }
@@ -42,15 +47,13 @@ impl Writer {
             position: taken.position,
             count: taken.count,
         };
+        let mut record = Record::default();
         let made = match self.rings.record(taken) {
-            Some(one) => match Record::decode(one.bytes) {
-                Ok((record, [])) => {
-                    self.lines.render(&record, one.formatters);
-                    Some((record.created, record.level_no))
-                }
-                Ok(_) | Err(_) => None,
-            },
-            None => None,
+            Some(one) if record.decode_into(one.bytes).is_ok() => {
+                self.lines.render(&record, one.formatter);
+                Some((record.created, record.level_no))
+            }
+            _ => None,
         };
         match made {
             Some((created_s, level_no)) => {

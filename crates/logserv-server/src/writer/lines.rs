@@ -1,17 +1,17 @@
 //! The line at hand: a record through its formatter, with the file's terminator, and what went wrong on the way.
 //!
-//! In: a record, its producer's formatters. Out: one line, always; a formatter that fails is counted and warned of.
+//! In: a record, its formatter. Out: one line, always; a formatter that fails is counted and warned of.
 //! Not here: how a formatter renders (`render.rs`, `logserv-format`).
 
 use std::sync::Arc;
 
 use logserv_disk::{FileSettings, Newlines};
+use logserv_format::Formatter;
 use logserv_wire::record::Record;
 
 use super::render::Renderer;
 use crate::counters::Counters;
 use crate::file_state::FileState;
-use crate::pipeline::Formatters;
 
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -46,10 +46,10 @@ impl Lines {
         self.renderer.end_batch();
     }
 
-    /// Makes the record's line.
-    pub(super) fn render(&mut self, record: &Record<'_>, formatters: &Formatters) {
+    /// Makes the record's line by the formatter that it names; `None`: that was never announced.
+    pub(super) fn render(&mut self, record: &Record<'_>, formatter: Option<&Arc<Formatter>>) {
         self.line.clear();
-        if let Err(error) = self.renderer.render(record, formatters, &mut self.line) {
+        if let Err(error) = self.renderer.render(record, formatter, &mut self.line) {
             self.counters.format_errors.add(1);
             self.state.warn_format(&error);
         }

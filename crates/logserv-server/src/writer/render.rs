@@ -1,6 +1,6 @@
 //! The stage `format`: from a record to its line, by the formatter that it names.
 //!
-//! In: a record, its session's formatters. Out: a line without terminator, always: where the formatter fails, the message.
+//! In: a record, the formatter that it names among its session's. Out: a line without terminator, always: where the formatter fails, the message.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -9,8 +9,6 @@ use std::time::Instant;
 use logserv_disk::Clock;
 use logserv_format::{Formatter, RenderError, TimeCache};
 use logserv_wire::record::{Record, RecordKind};
-
-use crate::pipeline::Formatters;
 
 /// Level of the server's own records: `logging.WARNING`.
 const WARNING: i32 = 30;
@@ -56,10 +54,10 @@ impl Renderer {
     pub(super) fn render(
         &mut self,
         record: &Record<'_>,
-        formatters: &Formatters,
+        formatter: Option<&Arc<Formatter>>,
         line: &mut String,
     ) -> Result<(), FormatError> {
-        let result = match formatters.get(record.formatter) {
+        let result = match formatter {
             Some(formatter) => {
                 if std::mem::take(&mut self.remembers) {
                     self.last = Arc::clone(formatter);

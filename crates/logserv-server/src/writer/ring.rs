@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use logserv_format::Formatter;
 use logserv_ring::{Consumer, Directory, Entry, META_FORMATTER, RingError};
 
 use super::merge::Head;
 use crate::ingest::compile_lenient;
 use crate::limits::{
     FORMATTERS_MAX, LIVELY, RING_CHECK_EVERY, RING_KEPT_LEN, RING_READ_LEN, UNSURE_RING_KEPT,
+    WATCHED_READ_LEN,
 };
 use crate::pipeline::Formatters;
 use crate::rings::Attached;
@@ -38,14 +40,15 @@ pub(super) enum Vitality {
 #[derive(Debug)]
 pub(super) struct Record<'r> {
     pub(super) bytes: &'r [u8],
-    pub(super) formatters: &'r Arc<Formatters>,
+    /// The one that it names, if it was announced.
+    pub(super) formatter: Option<&'r Arc<Formatter>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Ring {
     attached: Attached,
     pub(super) source: u32,
-    formatters: Arc<Formatters>,
+    formatters: Formatters,
     /// Records read, and how many of them are given out.
     entries: Vec<Entry>,
     given: usize,
@@ -76,7 +79,7 @@ impl Ring {
         Self {
             attached,
             source,
-            formatters: Arc::default(),
+            formatters: Formatters::default(),
             entries: Vec::new(),
             given: 0,
             bytes: Vec::new(),
@@ -198,24 +201,28 @@ impl Ring {
         }
         self.entries.clear();
         self.given = 0;
-        let read = self
-            .attached
-            .consumer
-            .read(RING_READ_LEN, &mut self.entries, &mut self.bytes);
+        let consumer = &mut self.attached.consumer;
+        let len = if consumer.is_watched() {
+            WATCHED_READ_LEN
+        } else {
+            RING_READ_LEN
+        };
+        let read = consumer.read(len, &mut self.entries, &mut self.bytes);
         // What was whole before the fault is written.
         if let Err(error) = read {
             self.broken = Some(error);
         }
     }
 
-    /// Gives the head out, whose key is `key`: the position behind it, and how many records lie before that.
-    pub(super) fn take(&mut self, key: f64) -> Option<(u64, u64)> {
+    /// Gives the head out, whose key is `key`: the position behind it, how many records lie before that, and its bytes in the ring.
+    pub(super) fn take(&mut self, key: f64) -> Option<(u64, u64, u64)> {
         let end = self.entries.get(self.given)?.end;
+        let len = end.saturating_sub(self.given_end);
         self.given += 1;
         self.given_end = end;
         self.key = key;
         self.count += 1;
-        Some((end, self.count))
+        Some((end, self.count, len))
     }
 
     /// The record given out last.
@@ -233,7 +240,7 @@ impl Ring {
         }
         Some(Record {
             bytes: self.bytes.get(range)?,
-            formatters: &self.formatters,
+            formatter: self.formatters.get(id),
         })
     }
 
@@ -251,7 +258,7 @@ impl Ring {
                 && id != 0
                 && self.formatters.len() < FORMATTERS_MAX
             {
-                self.formatters = Arc::new(self.formatters.with(id, formatter));
+                self.formatters = self.formatters.with(id, formatter);
             }
         }
     }

@@ -24,7 +24,22 @@ pub(super) struct Rings {
     /// The ring whose record was given out last; its next head is not in `merge`.
     current: Option<usize>,
     pause: Duration,
+    /// Bytes that are known to wait in all of them.
+    waiting_len: u64,
+    wants: Wants,
     ledger: Ledger,
+}
+
+/// For what the rings are to be looked at again, as of the last [`tidy`](Rings::tidy): with a thousand of them, going through all
+/// costs as much as writing what is new.
+#[derive(Debug, Default)]
+struct Wants {
+    /// One of them is awake.
+    is_lively: bool,
+    /// Since when the oldest record that is not ripe has been seen.
+    held_since: Option<Instant>,
+    /// Nobody speaks for one of them.
+    is_unsure: bool,
 }
 
 /// What a record came with.
@@ -51,12 +66,15 @@ impl Rings {
             merge: Merge::default(),
             current: None,
             pause: POLL_MIN,
+            waiting_len: 0,
+            wants: Wants::default(),
             ledger,
         }
     }
 
     /// Reads one more ring from now on, from where a former server, or we, have got.
     pub(super) fn add(&mut self, mut attached: Attached, now: Instant) {
+        attached.consumer.watch();
         let publisher: Publisher = attached.consumer.publisher();
         let mut consumed = publisher.consumed().unwrap_or_default();
         let (uid, name) = (attached.state.uid, attached.state.name.clone());
@@ -73,6 +91,7 @@ impl Rings {
         }
         let source = self.ledger.add_ring(uid, name, publisher);
         self.all.push(Ring::new(attached, source, consumed, now));
+        self.wants.is_lively = true;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -81,20 +100,21 @@ impl Rings {
 
     /// Bytes read and not given out, and bytes known to lie in the rings.
     pub(super) fn waiting_len(&self) -> u64 {
-        self.all.iter().map(Ring::waiting_len).sum()
+        self.waiting_len
     }
 
-    /// Looks into every ring that is awake, and notes what is ripe. `hurry`: everything is. Returns the bytes found.
-    pub(super) fn look(&mut self, now: Instant, hurry: bool) -> u64 {
+    /// Looks into every ring that is awake, and notes what is ripe. `hurry`: everything is.
+    pub(super) fn look(&mut self, now: Instant, hurry: bool) {
         let hurry = hurry || self.all.len() == 1;
         self.merge.clear();
         self.current = None;
         let ripe_before = now.checked_sub(MERGE_WINDOW);
-        let (mut found, mut is_busy) = (0, false);
+        let mut is_busy = false;
+        self.waiting_len = 0;
         for (number, ring) in self.all.iter_mut().enumerate() {
             let new = ring.look(now);
-            found += new;
             is_busy |= new >= RING_BUSY_LEN;
+            self.waiting_len += ring.waiting_len();
             ring.ripen(if hurry { Some(now) } else { ripe_before });
             if let Some(head) = ring.head(number) {
                 self.merge.put(head);
@@ -105,7 +125,6 @@ impl Rings {
         } else {
             (self.pause * 2).min(POLL_MAX)
         };
-        found
     }
 
     /// The next record to be written; its bytes are [`record`](Self::record)'s. `None`: none is ripe.
@@ -120,7 +139,8 @@ impl Rings {
         };
         self.current = Some(head.ring);
         let ring = self.all.get_mut(head.ring)?;
-        let (position, count) = ring.take(head.key)?;
+        let (position, count, len) = ring.take(head.key)?;
+        self.waiting_len = self.waiting_len.saturating_sub(len);
         Some(Taken {
             ring: head.ring,
             source: ring.source,
@@ -136,18 +156,9 @@ impl Rings {
 
     /// When to look again; `None`: not until somebody pokes the queue.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let lively = self.all.iter().any(Ring::is_awake).then(|| now + self.pause);
-        let held = self
-            .all
-            .iter()
-            .filter_map(Ring::held_since)
-            .min()
-            .map(|since| since + MERGE_WINDOW);
-        let unsure = self
-            .all
-            .iter()
-            .any(|ring| !ring.is_connected())
-            .then(|| now + RING_CHECK_EVERY);
+        let lively = self.wants.is_lively.then(|| now + self.pause);
+        let held = self.wants.held_since.map(|since| since + MERGE_WINDOW);
+        let unsure = self.wants.is_unsure.then(|| now + RING_CHECK_EVERY);
         [lively, held, unsure].into_iter().flatten().min()
     }
 
@@ -156,8 +167,14 @@ impl Rings {
     pub(super) fn tidy(&mut self, now: Instant) -> Ended {
         let mut ended = Ended::default();
         let ledger = &self.ledger;
+        let mut wants = Wants::default();
         self.all.retain_mut(|ring| match ring.vitality(now) {
-            Vitality::Lives => true,
+            Vitality::Lives => {
+                wants.is_lively |= ring.is_awake();
+                wants.held_since = [wants.held_since, ring.held_since()].into_iter().flatten().min();
+                wants.is_unsure |= !ring.is_connected();
+                true
+            }
             Vitality::Dead => {
                 ring.remove();
                 ledger.remove(ring.source);
@@ -177,6 +194,7 @@ impl Rings {
                 false
             }
         });
+        self.wants = wants;
         ended
     }
 }
