@@ -25,7 +25,7 @@ from rust_coverage import RustCoverage
 
 ROOT = environments.ROOT
 RETRIED_MAX = 5  # more than so many failures are none of the machine's
-FUZZ_SECONDS = "8"  # for each decoder
+FUZZ_SECONDS = "5"  # for each decoder
 PASSED_RUST_TEST = re.compile(r"^(test .* \.\.\. ok)?$")
 STARTED_BY_ANOTHER = (
     "started by "  # the reason of a test that is half of another one, in a process of its own
