@@ -9,8 +9,9 @@ use pyo3::Python;
 
 use crate::sys;
 
-/// The last second asked for, the mark of the zone in force, and the answer: written and read with the GIL.
-static LAST: [AtomicI64; 6] = [const { AtomicI64::new(UNKNOWN) }; 6];
+/// When somebody asked last, for which second, with which mark of the zone in force, and the answer: written and read with the
+/// GIL. Zones that differ only in when summer begins have the same mark: no answer is older than a second.
+static LAST: [AtomicI64; 7] = [const { AtomicI64::new(UNKNOWN) }; 7];
 
 /// No second, and no answer.
 const UNKNOWN: i64 = i64::MIN;
@@ -27,26 +28,27 @@ pub(crate) fn utc_offset_s(_attached: Python<'_>, created: f64) -> Option<i32> {
     }
     let second = created.floor() as i64; // Python rounds towards minus infinity too
     let [names, more_names, timezone, daylight] = sys::zone_mark();
-    let question = [second, names, more_names, timezone, daylight];
+    let now = sys::now_s();
+    let question = [now, second, names, more_names, timezone, daylight];
     // Relaxed: with the GIL, here and below.
     let is_known = LAST
         .iter()
         .zip(question)
         .all(|(last, now)| last.load(Ordering::Relaxed) == now);
     let answer = if is_known {
-        LAST[5].load(Ordering::Relaxed)
+        LAST[6].load(Ordering::Relaxed)
     } else {
-        ask(second)
+        ask(now, second)
     };
     i32::try_from(answer).ok()
 }
 
 #[cold]
-fn ask(second: i64) -> i64 {
+fn ask(now: i64, second: i64) -> i64 {
     let answer = sys::utc_offset_s(second).map_or(UNKNOWN, i64::from);
     // The first localtime_r reads TZ and sets the zone globals: mark what is in force now.
     let [names, more_names, timezone, daylight] = sys::zone_mark();
-    let all = [second, names, more_names, timezone, daylight, answer];
+    let all = [now, second, names, more_names, timezone, daylight, answer];
     for (last, now) in LAST.iter().zip(all) {
         last.store(now, Ordering::Relaxed);
     }

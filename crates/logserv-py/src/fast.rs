@@ -231,13 +231,13 @@ impl<'py> Call<'_, 'py> {
         put!(
             ProcessName,
             process_name,
-            surroundings::process_name(py, self.world)
+            surroundings::process_name(py, self.world)?
         );
         if has(Standard::TaskName) && !self.world.has_task_name {
             return Ok(None); // the format raises
         }
         if has(Standard::TaskName)
-            && let Some(name) = surroundings::task_name(py, self.world)
+            && let Some(name) = surroundings::task_name(py, self.world)?
         {
             let Some(text) = text(&name) else { return Ok(None) };
             gathered.task_name = Some(text);

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt};
 use crate::clock;
 use crate::names::{Found, Keys, Standard};
 use crate::sys::dicts::for_each_pair;
+use crate::sys::interpreter::small;
 use crate::text::Text;
 use crate::values::{self, Budget};
 
@@ -116,11 +117,12 @@ impl<'py> Gathered<'py> {
                     }
                 }
                 Found::Other(key) => {
+                    // First: a key with lone surrogates raises, and making an exception may run a finalizer.
+                    let (key, value) = (key.to_owned(), value.to_owned());
                     let text = key.to_str().ok();
                     gathered.overrides |= text == Some("getMessage");
                     if shown.is_none_or(|is_shown| text.is_some_and(is_shown)) {
-                        let value = value.to_owned();
-                        others.push((Text::new(key.to_owned()), value));
+                        others.push((Text::new(key), value));
                     }
                 }
                 // `{` and `$` raise on it, and a subclass may equal any name.
@@ -237,27 +239,20 @@ fn put_text<'py>(place: &mut Option<Text<'py>>, value: Borrowed<'_, 'py, PyAny>,
     place.is_some()
 }
 
-fn put_integer<T>(place: &mut T, value: Borrowed<'_, '_, PyAny>) -> bool
-where
-    T: for<'a> FromPyObject<'a, 'a>,
-{
-    let Ok(number) = value.cast_exact::<PyInt>() else {
-        return false;
-    };
-    number.extract().map(|number| *place = number).is_ok()
+/// Raises nothing, here and below: the value is borrowed, and making an exception may run a finalizer.
+fn put_integer<T: TryFrom<i64>>(place: &mut T, value: Borrowed<'_, '_, PyAny>) -> bool {
+    let number = value.cast_exact::<PyInt>().ok().and_then(small);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.map(|number| *place = number).is_some()
 }
 
-fn put_optional<T>(place: &mut Option<T>, value: Borrowed<'_, '_, PyAny>) -> bool
-where
-    T: for<'a> FromPyObject<'a, 'a>,
-{
+fn put_optional<T: TryFrom<i64>>(place: &mut Option<T>, value: Borrowed<'_, '_, PyAny>) -> bool {
     if value.is_none() {
         return true;
     }
-    let Ok(number) = value.cast_exact::<PyInt>() else {
-        return false;
-    };
-    number.extract().map(|number| *place = Some(number)).is_ok()
+    let number = value.cast_exact::<PyInt>().ok().and_then(small);
+    *place = number.and_then(|number| T::try_from(number).ok());
+    place.is_some()
 }
 
 fn put_float(place: &mut f64, value: Borrowed<'_, '_, PyAny>) -> bool {
@@ -267,7 +262,9 @@ fn put_float(place: &mut f64, value: Borrowed<'_, '_, PyAny>) -> bool {
     }
     // Good enough for rotation by time; what a format shows is the attribute.
     if let Ok(number) = value.cast_exact::<PyInt>() {
-        *place = number.extract().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "a time in seconds, as Python does")]
+        let seconds = small(number).map_or(0.0, |number| number as f64);
+        *place = seconds;
     }
     false
 }

@@ -100,16 +100,15 @@ mod handler {
 /// Handlers that take a record. Mostly one.
 pub(crate) type Targets<'py> = SmallVec<[Target<'py>; 2]>;
 
-/// A handler that is seen to take a record.
-///
-/// Whoever has one runs no Python code before the last use of it, and so nothing can take it away.
+/// A handler that is seen to take a record. With references of its own: until Python 3.12 whatever makes an object, an exception
+/// among them, may run a finalizer.
 pub(crate) struct Found<'a, 'py> {
-    pub(crate) handler: Borrowed<'a, 'py, PyAny>,
-    pub(crate) sender: Borrowed<'a, 'py, Sender>,
+    pub(crate) handler: Bound<'py, PyAny>,
+    pub(crate) sender: Bound<'py, Sender>,
     pub(crate) plan: &'a Arc<Plan>,
 }
 
-/// The same with references of its own.
+/// The same, to be kept.
 pub(crate) struct Target<'py> {
     pub(crate) handler: Bound<'py, PyAny>,
     pub(crate) sender: Bound<'py, Sender>,
@@ -193,8 +192,8 @@ impl<'py> Found<'_, 'py> {
     /// To be kept while Python code runs.
     pub(crate) fn to_target(&self) -> Target<'py> {
         Target {
-            handler: self.handler.to_owned(),
-            sender: self.sender.to_owned(),
+            handler: self.handler.clone(),
+            sender: self.sender.clone(),
             plan: Arc::clone(self.plan),
         }
     }
@@ -232,8 +231,8 @@ impl Taker {
             return None;
         }
         Some(Some(Found {
-            handler,
-            sender,
+            handler: handler.to_owned(),
+            sender: sender.to_owned(),
             plan: &way.plan,
         }))
     }

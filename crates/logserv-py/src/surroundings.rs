@@ -3,6 +3,7 @@
 //! In: the thread that runs. Out: numbers and names. A name is looked up in the objects of `threading`, without calling
 //! them where their class has the library's own `name`.
 
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -32,9 +33,9 @@ impl<'py> Who<'py> {
             thread: thread(),
             thread_name: thread_name(py, world)?,
             process: logserv_client::process_id(),
-            process_name: process_name(py, world),
+            process_name: process_name(py, world)?,
             task_name: if world.has_task_name {
-                task_name(py, world)
+                task_name(py, world)?
             } else {
                 None
             },
@@ -121,35 +122,55 @@ impl Absent {
 }
 
 /// `multiprocessing.current_process().name`, where that module is loaded.
-pub(crate) fn process_name<'py>(py: Python<'py>, world: &World) -> Bound<'py, PyAny> {
+///
+/// # Errors
+/// What is no `Exception`: the library passes over those.
+pub(crate) fn process_name<'py>(py: Python<'py>, world: &World) -> PyResult<Bound<'py, PyAny>> {
     let main = || intern!(py, "MainProcess").clone().into_any();
     if Absent::now(py, world).multiprocessing {
-        return main();
+        return Ok(main());
     }
     let Some(module) = peek(world.modules.bind(py), intern!(py, "multiprocessing")) else {
-        return main();
+        return Ok(main());
     };
     let module = module.to_owned();
     if module.is_none() {
-        return main();
+        return Ok(main());
     }
     let name = module
         .call_method0(intern!(py, "current_process"))
         .and_then(|process| process.getattr(intern!(py, "name")));
-    name.unwrap_or_else(|_| main())
+    Ok(unless_exception(py, name)?.unwrap_or_else(main))
 }
 
 /// The name of the running task of `asyncio`, or `None`.
-pub(crate) fn task_name<'py>(py: Python<'py>, world: &World) -> Option<Bound<'py, PyAny>> {
+///
+/// # Errors
+/// What is no `Exception`.
+pub(crate) fn task_name<'py>(py: Python<'py>, world: &World) -> PyResult<Option<Bound<'py, PyAny>>> {
     if Absent::now(py, world).asyncio {
-        return None;
+        return Ok(None);
     }
-    let module = peek(world.modules.bind(py), intern!(py, "asyncio"))?.to_owned();
+    let Some(module) = peek(world.modules.bind(py), intern!(py, "asyncio")) else {
+        return Ok(None);
+    };
+    let module = module.to_owned();
     if !module.is_truthy().unwrap_or(false) {
-        return None;
+        return Ok(None);
     }
-    let task = module.call_method0(intern!(py, "current_task")).ok()?;
-    task.call_method0(intern!(py, "get_name")).ok()
+    let name = module
+        .call_method0(intern!(py, "current_task"))
+        .and_then(|task| task.call_method0(intern!(py, "get_name")));
+    unless_exception(py, name)
+}
+
+/// `except Exception: pass`.
+fn unless_exception<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `logging.getLevelName(level)` of a level that has a name; `None`: it has none.

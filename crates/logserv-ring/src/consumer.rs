@@ -10,6 +10,7 @@ mod publisher;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use rustix::io::Errno;
 
@@ -339,6 +340,8 @@ impl Look for Consumer {
                 head: window.load(HEAD_AT),
                 meta_len: window.load(META_LEN_AT),
             };
+            // The handler has run in between, in this thread.
+            compiler_fence(Ordering::SeqCst);
             // No head is so large that its complement begins with zeros; what is cut off does.
             if line.head_check >> 56 == 0 || !window.is_whole() {
                 return Err(self.corrupt("a file of unchanging length", "one that was cut short".into()));

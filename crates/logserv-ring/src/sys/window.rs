@@ -138,18 +138,21 @@ fn set_handler() -> Option<libc::sigaction> {
 /// Makes the page that is gone one of zeros. A fault elsewhere happens again, under whatever handled the signal before.
 extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel gives a handler that asks for it a structure that lives until the handler returns.
-    let at = unsafe { (*info).si_addr() }.addr();
-    for place in &PLACES {
+    let (at, is_sent) = unsafe { ((*info).si_addr().addr(), (*info).si_code <= 0) };
+    let mut is_mended = false;
+    // All places: one may just have been given back and taken again, between the two loads.
+    for place in PLACES.iter().filter(|_| !is_sent) {
         let base = place.base.load(Ordering::Acquire); // pairs with `new`
         if base != 0 && at >= base && at - base < place.len.load(Ordering::Relaxed) {
             place.is_torn.store(true, Ordering::Relaxed);
             let page = ptr::with_exposed_provenance_mut(at & !(page_size() - 1));
             let flags = MapFlags::PRIVATE | MapFlags::FIXED;
             // SAFETY: the page is one of that window, whose reader is interrupted here, so that it stays mapped.
-            if unsafe { mmap_anonymous(page, page_size(), ProtFlags::READ, flags) }.is_ok() {
-                return;
-            }
+            is_mended |= unsafe { mmap_anonymous(page, page_size(), ProtFlags::READ, flags) }.is_ok();
         }
+    }
+    if is_mended {
+        return;
     }
     // SAFETY: what was there before is put back as it was; without that the signal's default ends the process.
     unsafe {
@@ -160,6 +163,9 @@ extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_
             None => {
                 libc::signal(signal, libc::SIG_DFL);
             }
+        }
+        if is_sent {
+            libc::raise(signal); // a fault comes again by itself, what somebody sent does not
         }
     }
 }
