@@ -107,18 +107,25 @@ impl<'py> Gathered<'py> {
         // Converting these may collect garbage and so run a finalizer: the dictionary is left before that begins.
         let mut others = Vec::new();
         for_each_pair(dict, |key, value| {
-            match keys.find(&key, &mut hint) {
+            if let Some(standard) = keys.expected(&key, &mut hint) {
+                if skipped & standard.bit() != 0 {
+                    gathered.present |= standard.bit();
+                } else if !gathered.put_standard(standard, value, needs) {
+                    others.push((Text::Static(standard.name()), value.to_owned()));
+                }
+                return true;
+            }
+            let (key, value) = (key.to_owned(), value.to_owned());
+            match keys.search(key, &mut hint) {
                 Found::Standard(standard) if skipped & standard.bit() != 0 => {
                     gathered.present |= standard.bit();
                 }
                 Found::Standard(standard) => {
-                    if !gathered.put_standard(standard, value, needs) {
-                        others.push((Text::Static(standard.name()), value.to_owned()));
+                    if !gathered.put_standard(standard, value.as_borrowed(), needs) {
+                        others.push((Text::Static(standard.name()), value));
                     }
                 }
                 Found::Other(key) => {
-                    // First: a key with lone surrogates raises, and making an exception may run a finalizer.
-                    let (key, value) = (key.to_owned(), value.to_owned());
                     let text = key.to_str().ok();
                     gathered.overrides |= text == Some("getMessage");
                     if shown.is_none_or(|is_shown| text.is_some_and(is_shown)) {

@@ -78,19 +78,16 @@ impl Keys {
         })
     }
 
-    /// Which attribute `key` names. `hint` is where to look first, and is moved behind the one found.
+    /// The attribute that `key` names, where it is the one that is expected next: at `hint`, which is moved behind it.
     #[inline]
-    pub(crate) fn find<'a, 'py>(&self, key: &Borrowed<'a, 'py, PyAny>, hint: &mut usize) -> Found<'a, 'py> {
-        if self
-            .0
-            .get(*hint)
-            .is_some_and(|name| name.as_ptr() == key.as_ptr())
-            && let Some((standard, _)) = ALL.get(*hint)
-        {
-            *hint += 1;
-            return Found::Standard(*standard);
+    pub(crate) fn expected(&self, key: &Borrowed<'_, '_, PyAny>, hint: &mut usize) -> Option<Standard> {
+        let name = self.0.get(*hint)?;
+        if name.as_ptr() != key.as_ptr() {
+            return None;
         }
-        self.search(key, hint)
+        let (standard, _) = ALL.get(*hint)?;
+        *hint += 1;
+        Some(*standard)
     }
 
     /// Whether `key` is the interned name of this attribute.
@@ -99,8 +96,9 @@ impl Keys {
         self.0.get(standard as usize).is_some_and(|name| key.is(name))
     }
 
+    /// Which attribute `key` names, and `hint` is moved behind it. May run a finalizer, as a text with lone surrogates raises.
     #[cold]
-    fn search<'a, 'py>(&self, key: &Borrowed<'a, 'py, PyAny>, hint: &mut usize) -> Found<'a, 'py> {
+    pub(crate) fn search<'py>(&self, key: Bound<'py, PyAny>, hint: &mut usize) -> Found<'py> {
         let is_key = |name: &Py<PyString>| name.as_ptr() == key.as_ptr();
         if let Some(place) = self.0.iter().position(is_key)
             && let Some((standard, _)) = ALL.get(place)
@@ -108,7 +106,7 @@ impl Keys {
             *hint = place + 1;
             return Found::Standard(*standard);
         }
-        let Ok(key) = key.cast_exact::<PyString>() else {
+        let Ok(key) = key.cast_into_exact::<PyString>() else {
             return Found::NoName;
         };
         // A key that is not interned: a record made from a dictionary that was read from somewhere.
@@ -118,10 +116,10 @@ impl Keys {
 }
 
 /// What a key stands for.
-pub(crate) enum Found<'a, 'py> {
+pub(crate) enum Found<'py> {
     Standard(Standard),
     /// A name beyond the standard ones.
-    Other(Borrowed<'a, 'py, PyString>),
+    Other(Bound<'py, PyString>),
     /// It is not exactly a `str`.
     NoName,
 }
