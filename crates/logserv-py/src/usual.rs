@@ -1,5 +1,5 @@
 //! The most usual call of a logger: its way is remembered, one handler takes the record, and its message is made of texts and
-//! numbers. It is sent while nothing else can happen, with borrowed references alone.
+//! numbers. It is sent without an object's being made but the caller's frame.
 //!
 //! In: the call and the remembered way. Out: the record in the handler's session; or the targets, for `fast.rs`.
 
