@@ -2,7 +2,7 @@
 
 In: valgrind, and an interpreter with logserv. Out: a table, on stdout and in ``target/bench/calls.json``. As in `micro.py`, two runs that
 differ in the number of calls only are counted by callgrind, so that everything else falls out but for what the sender's thread does
-meanwhile: some tens of instructions. The calls are the bench's own (`workloads.py`), the loop around them is in them.
+meanwhile: some hundreds of instructions. The calls are the bench's own (`workloads.py`), the loop around them is in them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import logserv
 import pytest
-from logserv import _native
 from logserv.client import UnixClient
 from running import Server
 
@@ -186,13 +185,21 @@ def test_a_dictionary_that_a_handler_was_given_is_followed(server: Server, tmp_p
     bench.check()
 
 
-def test_an_object_whose_dictionary_somebody_holds_keeps_it() -> None:
-    class Something(logging.Handler):
-        pass
-
-    something = Something()
-    held = something.__dict__
-    _native.follow(something)
-    assert something.__dict__ is held
-    something.level = 7
-    assert held["level"] == 7
+@pytest.mark.usefixtures("native")
+def test_no_object_gets_another_dictionary(server: Server) -> None:
+    """What is followed of them is looked at where it is: they are the application's."""
+    bench = Bench(server)
+    formatter = bench.handler.formatter
+    assert formatter is not None
+    objects = (bench.handler, formatter, formatter._style, bench.logger)
+    # Not the dictionaries themselves: to hold one could change what is done with it.
+    before = [id(each.__dict__) for each in objects]
+    for number in range(10):
+        bench.logger.warning("message %d", number)
+    assert [id(each.__dict__) for each in objects] == before
+    held = bench.handler.__dict__
+    bench.handler.setLevel(logging.ERROR)
+    assert held["level"] == logging.ERROR
+    bench.truth.setLevel(logging.ERROR)
+    bench.logger.warning("not for these")
+    bench.check()

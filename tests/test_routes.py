@@ -233,36 +233,37 @@ def test_a_change_has_the_effect_that_it_has_in_the_library(server: Server, root
             assert first.read_bytes().split(b"\n") == second.read_bytes().split(b"\n")
 
 
-def test_the_way_is_remembered_where_this_interpreter_allows(server: Server) -> None:
-    """Else all of the above would be true of the close look alone."""
+def remembered(server: Server) -> Tree:
+    """A native tree whose ways are remembered."""
     plain, native = trees(str(server.unix))
+    plain.handler.close()
+    plain.other.close()
     native.root.setLevel(logging.INFO)
     log(native, 0)
     assert native.handler.flush(20)
     for number in range(10):  # not every look is remembered
         log(native, 100 + number)
     assert _native.is_remembered(native.logger(NAME), logging.INFO)
-    assert _native.is_remembered(native.logger(NAME), logging.DEBUG)
-    native.handler.setLevel(logging.ERROR)
-    assert not _native.is_remembered(native.logger(NAME), logging.INFO)
-    for tree in (plain, native):
-        tree.handler.close()
-        tree.other.close()
+    return native
+
+
+def test_the_way_is_remembered_where_this_interpreter_allows(server: Server) -> None:
+    """Else all of the above would be true of the close look alone."""
+    tree = remembered(server)
+    assert _native.is_remembered(tree.logger(NAME), logging.DEBUG)
+    tree.handler.setLevel(logging.ERROR)
+    assert not _native.is_remembered(tree.logger(NAME), logging.INFO)
+    tree.handler.close()
+    tree.other.close()
 
 
 def test_no_logger_and_no_handler_is_kept_alive(server: Server) -> None:
-    _plain, native = trees(str(server.unix))
-    native.root.setLevel(logging.INFO)
-    log(native, 0)
-    assert native.handler.flush(20)
-    for number in range(10):  # not every look is remembered
-        log(native, 100 + number)
-    assert _native.is_remembered(native.logger(NAME), logging.INFO)
-    objects: list[logging.Filterer] = [native.handler, native.logger(NAME), native.root]
+    tree = remembered(server)
+    objects: list[logging.Filterer] = [tree.handler, tree.logger(NAME), tree.root]
     followed = [weakref.ref(each) for each in objects]
-    native.handler.close()
-    native.other.close()
-    del native, _plain, objects
+    tree.handler.close()
+    tree.other.close()
+    del tree, objects
     gc.collect()
     assert [each() for each in followed] == [None, None, None]
 

@@ -78,7 +78,6 @@ class Forwarding(logging.Handler):
         )
         self._is_sync = os.environ.get(SYNC_ENVIRONMENT, "0") not in ("", "0")
         self._sender = sender
-        _native.follow(self)
         _exit.attached(self)
         return sender
 

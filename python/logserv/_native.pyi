@@ -17,7 +17,6 @@ __all__ = [
     "begin_exit",
     "encode",
     "flush_all",
-    "follow",
     "is_remembered",
     "knows_this_logging",
     "set_direct",
@@ -135,12 +134,6 @@ def LogRecord(
 
 def adopt_loggers(cls: type[logging.Logger], /) -> None:
     """Gives a subclass of `logging.Logger` its native methods."""
-
-def follow(handler: logging.Handler) -> None:
-    """Has Python tell of changes of the handler's attributes from now on, where it can: a look at each is saved then.
-
-    In Python 3.13 the handler gets a copy of its `__dict__` for that, unless somebody else holds the old one.
-    """
 
 def knows_this_logging() -> bool:
     """Whether clock, threads and flags are the standard library's."""

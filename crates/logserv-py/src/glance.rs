@@ -10,11 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::encode::Plan;
-use crate::followed::{self, Followed};
+use crate::followed::Followed;
 use crate::originals::Originals;
 use crate::shape::HandlerShape;
 use crate::sys;
 use crate::sys::interpreter::{holds, instance_dict, peek};
+use crate::sys::witness::Keep;
 use crate::watch::formatter_of;
 use crate::{stamp, tags};
 
@@ -83,10 +84,6 @@ impl Glance {
             }
             Some(Kept::take(&style)?)
         };
-        followed::make_own(formatter);
-        if let Some(style) = &style {
-            followed::make_own(style.object.bind(py));
-        }
         let (handler_dict, formatter_dict) = (instance_dict(handler)?, instance_dict(formatter)?);
         let style_dict = match &style {
             Some(style) => instance_dict(style.object.bind(py))?,
@@ -111,7 +108,7 @@ impl Glance {
         }
         Some(Self {
             look: shape.look,
-            dicts: [&formatter_dict, &style_dict].map(|dict| Followed::take(py, dict)),
+            dicts: [&formatter_dict, &style_dict].map(|dict| Followed::take(dict, Keep::AllButFollowed)),
             modules: stamp::take(py, &[time, logging])?,
             handler_tag: tags::of(&handler.get_type())?,
             formatter: Kept::take(formatter)?,
@@ -161,7 +158,7 @@ impl Glance {
         let (time, logging) = (originals.time_dict.bind(py), originals.logging_dict.bind(py));
         let [of_formatter, of_style] = &self.dicts;
         let is_as_it_was = |followed: &Followed, object: &Bound<'_, PyAny>| {
-            instance_dict(object).is_some_and(|dict| followed.holds(py, &dict))
+            instance_dict(object).is_some_and(|dict| followed.holds(&dict))
         };
         stamp::is(py, self.modules, &[time, logging])
             && is_as_it_was(of_formatter, self.formatter.object.bind(py))

@@ -52,8 +52,6 @@ mod _native {
     #[pymodule_export]
     use crate::exit::{begin_exit, flush_all, shutdown};
     #[pymodule_export]
-    use crate::followed::follow;
-    #[pymodule_export]
     use crate::handle::{adopt_handlers, set_direct};
     #[pymodule_export]
     use crate::logger::{adopt_loggers, is_remembered, knows_this_logging};

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::encode::Plan;
 use crate::originals::Originals;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Reach, Reached};
 use crate::role::{self, roles};
 use crate::route::{Draft, End, Target, Targets};
 use crate::shape::{LoggerShape, is_enabled};
@@ -80,13 +80,13 @@ fn look<'py>(
     let Reach::Ours(found) = reach::of(&shape.above, level_no, roles) else {
         return others;
     };
-    let plan = |target: reach::Target<'py>| Target {
-        plan: target
+    let plan = |reached: Reached<'py>| Target {
+        plan: reached
             .sender
             .get()
-            .plan(&target.handler, Some(target.shape), originals),
-        handler: target.handler,
-        sender: target.sender,
+            .plan(&reached.handler, Some(reached.shape), originals),
+        handler: reached.handler,
+        sender: reached.sender,
     };
     let targets: Targets<'py> = found.into_iter().map(plan).collect();
     let template = match targets.as_slice() {

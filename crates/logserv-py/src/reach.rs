@@ -14,7 +14,7 @@ use crate::shape::{Above, HandlerShape};
 use crate::sys::interpreter::{instance_dict, peek};
 
 /// A handler that takes the record, and its way.
-pub(crate) struct Target<'py> {
+pub(crate) struct Reached<'py> {
     pub(crate) handler: Bound<'py, PyAny>,
     pub(crate) sender: Bound<'py, Sender>,
     /// As it was found in this call.
@@ -22,12 +22,12 @@ pub(crate) struct Target<'py> {
 }
 
 /// Mostly one.
-pub(crate) type Targets<'py> = SmallVec<[Target<'py>; 2]>;
+pub(crate) type AllReached<'py> = SmallVec<[Reached<'py>; 2]>;
 
 /// What was found.
 pub(crate) enum Reach<'py> {
     /// These take the record; none of them where all have a higher level.
-    Ours(Targets<'py>),
+    Ours(AllReached<'py>),
     /// Somebody else has a say, or there is no handler at all.
     Others,
 }
@@ -35,9 +35,9 @@ pub(crate) enum Reach<'py> {
 /// All handlers on the way from a logger, of which this is known, to its root.
 #[inline]
 pub(crate) fn of<'py>(logger: &Above<'_, 'py>, level: i32, roles: &Roles) -> Reach<'py> {
-    let mut targets = Targets::new();
+    let mut reached = AllReached::new();
     let mut found = 0;
-    let mut next = match see(logger, level, roles, &mut targets, &mut found) {
+    let mut next = match see(logger, level, roles, &mut reached, &mut found) {
         Ok(next) => next,
         Err(Opaque) => return Reach::Others,
     };
@@ -49,7 +49,7 @@ pub(crate) fn of<'py>(logger: &Above<'_, 'py>, level: i32, roles: &Roles) -> Rea
             return Reach::Others;
         };
         let above = Above::of(&dict);
-        next = match above.map(|above| see(&above, level, roles, &mut targets, &mut found)) {
+        next = match above.map(|above| see(&above, level, roles, &mut reached, &mut found)) {
             Some(Ok(next)) => next,
             Some(Err(Opaque)) | None => return Reach::Others,
         };
@@ -57,7 +57,7 @@ pub(crate) fn of<'py>(logger: &Above<'_, 'py>, level: i32, roles: &Roles) -> Rea
     if found == 0 {
         return Reach::Others; // `logging.lastResort` is wanted
     }
-    Reach::Ours(targets)
+    Reach::Ours(reached)
 }
 
 /// Somebody else has a say.
@@ -69,7 +69,7 @@ fn see<'py>(
     logger: &Above<'_, 'py>,
     level: i32,
     roles: &Roles,
-    targets: &mut Targets<'py>,
+    reached: &mut AllReached<'py>,
     found: &mut usize,
 ) -> Result<Option<Bound<'py, PyAny>>, Opaque> {
     let py = logger.parent.py();
@@ -85,7 +85,7 @@ fn see<'py>(
     if !handlers.is_empty() {
         for handler in handlers.to_owned().iter() {
             *found += 1;
-            targets.extend(look(handler, level, roles)?);
+            reached.extend(look(handler, level, roles)?);
         }
     }
     Ok(goes_on.then_some(parent))
@@ -93,7 +93,7 @@ fn see<'py>(
 
 /// One handler: a target, or none as its level is above.
 #[inline]
-fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Option<Target<'py>>, Opaque> {
+fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Option<Reached<'py>>, Opaque> {
     let py = handler.py();
     let class = handler.get_type();
     // First: a look at a class may run code of its metaclass, and what is borrowed from the dictionary must not live then.
@@ -119,7 +119,7 @@ fn look<'py>(handler: Bound<'py, PyAny>, level: i32, roles: &Roles) -> Result<Op
     if !shape.is_direct(&dict) {
         return Err(Opaque);
     }
-    Ok(Some(Target {
+    Ok(Some(Reached {
         handler,
         sender,
         shape,

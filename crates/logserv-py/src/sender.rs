@@ -262,7 +262,7 @@ impl Sender {
         match self.patience {
             None => drop(self.session.push_or_drop(&bytes)),
             Some(patience) => {
-                if self.session.push(&bytes) == Push::Full {
+                if !self.push_at_once(&bytes) {
                     let _ = py.detach(|| self.session.push_within(&bytes, patience));
                 }
             }

@@ -1,22 +1,21 @@
-//! Reads the attributes of loggers and handlers in one pass over their dictionaries, where these are as `__init__` leaves them.
+//! Reads the attributes of loggers and handlers.
 //!
-//! In: a dictionary. Out: the attributes that matter; for a logger also that it has no others, with which it could go its
-//! own way. What is not as expected is looked up by name.
+//! In: a dictionary. Out: the attributes that matter; for a logger also that it has none with which it could go its own way. What
+//! was found of a handler is remembered.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList};
 use pyo3::{Borrowed, intern};
 
 use crate::followed::Followed;
 use crate::role::has_none;
-use crate::sys::dicts::for_each_pair;
 use crate::sys::interpreter::{peek, peek_any};
+use crate::sys::witness::Keep;
 
-/// The attributes of a logger, in the order in which `Logger.__init__` makes them.
+/// The attributes of a logger.
 pub(crate) const LOGGER_OWN: &[&str; 8] = &[
     "filters",
     "name",
@@ -27,12 +26,6 @@ pub(crate) const LOGGER_OWN: &[&str; 8] = &[
     "disabled",
     "_cache",
 ];
-
-/// `Manager.getLogger` adds one, which else is the class's: `manager`.
-const LOGGER_MOST: usize = LOGGER_OWN.len() + 1;
-
-/// So many are wanted of a logger above the one that was called.
-const PARENT_LEAST: usize = 6;
 
 /// What matters of a logger.
 pub(crate) struct LoggerShape<'a, 'py> {
@@ -52,24 +45,7 @@ pub(crate) struct Above<'a, 'py> {
 
 impl<'a, 'py> LoggerShape<'a, 'py> {
     /// Of the logger that was called; `None`: it lacks something, or has a method of its own.
-    #[inline]
     pub(crate) fn of(dict: &'a Bound<'py, PyDict>) -> Option<Self> {
-        let (found, values) = in_order(dict, LOGGER_MOST);
-        if found < LOGGER_OWN.len() || dict.len() != found {
-            return Self::looked_up(dict);
-        }
-        let [filters, name, _, _, _, _, disabled, cache, _] = values;
-        Some(Self {
-            filters: filters?,
-            name: name?,
-            disabled: disabled?,
-            cache: cache?,
-            above: Above::of_values(&values)?,
-        })
-    }
-
-    #[cold]
-    fn looked_up(dict: &'a Bound<'py, PyDict>) -> Option<Self> {
         let py = dict.py();
         let overrides = [
             intern!(py, "isEnabledFor"),
@@ -90,33 +66,14 @@ impl<'a, 'py> LoggerShape<'a, 'py> {
             name: peek(dict, intern!(py, "name"))?,
             disabled: peek(dict, intern!(py, "disabled"))?,
             cache: peek(dict, intern!(py, "_cache"))?,
-            above: Above::looked_up(dict)?,
+            above: Above::of(dict)?,
         })
     }
 }
 
 impl<'a, 'py> Above<'a, 'py> {
     /// Of any logger.
-    #[inline]
     pub(crate) fn of(dict: &'a Bound<'py, PyDict>) -> Option<Self> {
-        let (found, values) = in_order(dict, PARENT_LEAST);
-        if found < PARENT_LEAST {
-            return Self::looked_up(dict);
-        }
-        Self::of_values(&values)
-    }
-
-    fn of_values(values: &[Option<Borrowed<'a, 'py, PyAny>>; LOGGER_MOST]) -> Option<Self> {
-        let [_, _, _, parent, propagate, handlers, ..] = *values;
-        Some(Self {
-            parent: parent?,
-            propagate: propagate?,
-            handlers: handlers?,
-        })
-    }
-
-    #[cold]
-    fn looked_up(dict: &'a Bound<'py, PyDict>) -> Option<Self> {
         let py = dict.py();
         Some(Self {
             parent: peek(dict, intern!(py, "parent"))?,
@@ -145,34 +102,6 @@ pub(crate) fn is_enabled<'py>(logger: &LoggerShape<'_, 'py>, level: &Bound<'py, 
     }
 }
 
-/// How many of the first attributes, at most `most`, are those of a logger in their order, and what they are.
-#[inline]
-fn in_order<'a, 'py>(
-    dict: &'a Bound<'py, PyDict>,
-    most: usize,
-) -> (usize, [Option<Borrowed<'a, 'py, PyAny>>; LOGGER_MOST]) {
-    static NAMES: PyOnceLock<[Py<PyString>; LOGGER_MOST]> = PyOnceLock::new();
-    let py = dict.py();
-    let names = NAMES.get_or_init(py, || {
-        let name = |place: usize| *LOGGER_OWN.get(place).unwrap_or(&"manager");
-        std::array::from_fn(|place| PyString::intern(py, name(place)).unbind())
-    });
-    let mut values = [None; LOGGER_MOST];
-    let mut found = 0;
-    for_each_pair(dict, |key, value| {
-        let (Some(name), Some(place)) = (names.get(found), values.get_mut(found)) else {
-            return false;
-        };
-        if !key.is(name) {
-            return false;
-        }
-        *place = Some(value);
-        found += 1;
-        found < most
-    });
-    (found, values)
-}
-
 /// What matters of a handler, beside its filters and its sender.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HandlerShape {
@@ -192,10 +121,9 @@ impl HandlerShape {
     /// Of a handler with these attributes, remembered in `memory`.
     #[inline]
     pub(crate) fn of(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
-        let py = dict.py();
         if let Ok(known) = memory.0.try_lock()
             && let Some((followed, shape)) = &*known
-            && followed.holds(py, dict)
+            && followed.holds(dict)
         {
             return *shape;
         }
@@ -206,7 +134,7 @@ impl HandlerShape {
     fn look(dict: &Bound<'_, PyDict>, memory: &HandlerMemory) -> Self {
         let py = dict.py();
         // Before the look: what changes meanwhile makes it void.
-        let followed = Followed::take(py, dict);
+        let followed = Followed::take(dict, Keep::Plain);
         let overrides = [
             intern!(py, "handle"),
             intern!(py, "emit"),

@@ -3,14 +3,14 @@
 //! In: dictionaries. Out: a number that stands for their state: the same number, the same state. Python 3.12 and later call us
 //! before a watched dictionary is changed, 3.11 numbers a dictionary's states; where neither is found to work there is no
 //! number, and every look is a close one. 3.13 does not tell of attributes that are set on an object: for those see
-//! [`can_follow_objects`] and [`can_follow_own`], for everything else it works.
+//! [`can_follow_objects`] and [`take_one`], for everything else it works.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::sys::dicts;
-use crate::sys::interpreter::instance_dict;
+use crate::sys::interpreter::{instance_dict, set_instance_dict};
 
 /// How this interpreter tells of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +40,10 @@ pub(crate) fn can_follow_objects(py: Python<'_>) -> bool {
     *CAN.get_or_init(py, || try_object(py, |_| true).unwrap_or(false))
 }
 
-/// Whether they can once [`dicts::make_own`] has been at them.
-pub(crate) fn can_follow_own(py: Python<'_>) -> bool {
-    static CAN: PyOnceLock<bool> = PyOnceLock::new();
-    *CAN.get_or_init(py, || {
-        way(py) == Way::Watched && try_object(py, dicts::make_own).unwrap_or(false)
-    })
+/// Gives the object a copy of its dictionary: it shares nothing with its object then, and Python 3.13 tells of its changes.
+fn give_dict(object: &Bound<'_, PyAny>) -> bool {
+    let copy = instance_dict(object).and_then(|dict| dict.copy().ok());
+    copy.is_some_and(|copy| set_instance_dict(object, &copy))
 }
 
 /// Changes an object of a class of our own in all ways, and looks at what its number does.
@@ -116,12 +114,14 @@ pub(crate) fn are_modules(py: Python<'_>, number: u64, modules: &Bound<'_, PyDic
     }
 }
 
-/// Notes the state of a dictionary that [`dicts::make_own`] could have made, until the next one's is noted. `None`: it cannot be
-/// told whether that changes.
+/// Notes the state of a dictionary that its object was given ([`set_instance_dict`]), until the next one's is noted. `None`: it
+/// cannot be told whether that changes.
 #[inline]
 pub(crate) fn take_one(py: Python<'_>, dict: &Bound<'_, PyDict>) -> Option<u64> {
     static CAN: PyOnceLock<bool> = PyOnceLock::new();
-    let can = *CAN.get_or_init(py, || can_follow_objects(py) || can_follow_own(py));
+    let can = *CAN.get_or_init(py, || {
+        can_follow_objects(py) || try_object(py, give_dict).unwrap_or(false)
+    });
     match way(py) {
         Way::Watched if can => dicts::watch_one(dict).then_some(0),
         Way::Numbered if can => Some(dicts::version(dict)),

@@ -4,14 +4,12 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{Borrowed, ffi};
-
-use super::interpreter::{instance_dict, set_instance_dict};
 
 /// Calls `see` with each key and value, in the dictionary's order, until it says `false`. `see` runs no Python code; what
 /// it keeps, or needs after making a Python object, it takes a reference of: a collection may run a finalizer, which could
@@ -55,57 +53,15 @@ pub(crate) fn pair_at<'a, 'py>(
 /// Counts changes of watched dictionaries. Wraps never.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// `PyDict_EVENT_DEALLOCATED`.
-const DEALLOCATED: c_int = 5;
-
 /// `PyDict_WatchCallback` of Python 3.12: told of a change before it is made.
 extern "C" fn count_change(
-    event: c_int,
-    dict: *mut ffi::PyObject,
+    _event: c_int,
+    _dict: *mut ffi::PyObject,
     _key: *mut ffi::PyObject,
     _value: *mut ffi::PyObject,
 ) -> c_int {
     CHANGES.fetch_add(1, Ordering::Relaxed); // with the GIL
-    if event == DEALLOCATED {
-        own().retain(|address| *address != dict.addr());
-    }
     0
-}
-
-/// Addresses of the dictionaries of [`make_own`] that are alive: a few for each handler.
-static OWN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-
-/// With the GIL, and for no Python code: nobody waits.
-fn own() -> MutexGuard<'static, Vec<usize>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether it is of those that [`make_own`] has made.
-pub(crate) fn is_own(dict: &Bound<'_, PyDict>) -> bool {
-    own().contains(&dict.as_ptr().addr())
-}
-
-/// Gives the object a copy of its dictionary, which is watched from then on. Returns whether it has such a one; not where
-/// anybody else holds the old one, who would notice.
-pub(crate) fn make_own(object: &Bound<'_, PyAny>) -> bool {
-    /// The object's, and ours.
-    const HOLDERS: isize = 2;
-    let Some(dict) = instance_dict(object) else {
-        return false;
-    };
-    if is_own(&dict) {
-        return true;
-    }
-    // SAFETY: a live object.
-    if unsafe { ffi::Py_REFCNT(dict.as_ptr()) } != HOLDERS {
-        return false;
-    }
-    let Ok(copy) = dict.copy() else { return false };
-    if !watch(&[&copy]) {
-        return false;
-    }
-    own().push(copy.as_ptr().addr());
-    set_instance_dict(object, &copy) && instance_dict(object).is_some_and(|dict| dict.is(&copy))
 }
 
 type Callback = extern "C" fn(c_int, *mut ffi::PyObject, *mut ffi::PyObject, *mut ffi::PyObject) -> c_int;

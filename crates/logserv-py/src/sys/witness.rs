@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi};
 use smallvec::SmallVec;
 
-use super::dicts::{self, for_each_pair};
+use super::dicts::for_each_pair;
 use super::interpreter::{instance_dict, peek, version_tag};
 use crate::{stamp, tags};
 
@@ -47,10 +47,16 @@ pub(crate) enum Keep {
 pub(crate) struct Witness {
     class: usize,
     tag: u32,
-    dict: usize,
-    state: State,
+    dict: DictState,
     /// Values of the wanted attributes, 0 where there was none. They are the dictionary's, and alive while that is as it was.
     wanted: SmallVec<[usize; 8]>,
+}
+
+/// The dictionary of an object, as it was.
+#[derive(Debug)]
+pub(crate) struct DictState {
+    address: usize,
+    state: State,
     /// Values that nobody else may have meanwhile: what another object in the same place would be taken for.
     _kept: Vec<Py<PyAny>>,
 }
@@ -100,28 +106,12 @@ impl Witness {
         let class = object.get_type();
         let tag = tags::of(&class)?;
         let dict = managed_dict(object, &class)?;
-        let state = if stamp::can_follow_objects(py) || dicts::is_own(&dict) {
-            State::Number(stamp::take(py, &[&dict])?)
-        } else {
-            // SAFETY: a dictionary.
-            unsafe { slots_of(&dict) }?
-        };
         let value = |name: &&Bound<'_, PyString>| peek(&dict, name).map_or(0, |value| value.as_ptr().addr());
         Some(Self {
             class: class.as_ptr().addr(),
             tag,
-            dict: dict.as_ptr().addr(),
+            dict: DictState::take(&dict, keep)?,
             wanted: wanted.iter().map(value).collect(),
-            _kept: match state {
-                State::Number(_) => Vec::new(),
-                State::Slots { .. } => dict
-                    .values()
-                    .iter()
-                    .filter(|value| keep.keeps(value))
-                    .map(Bound::unbind)
-                    .collect(),
-            },
-            state,
         })
     }
 
@@ -143,21 +133,51 @@ impl Witness {
         // SAFETY: the class has the flag, as `take` has seen, which no change of a class takes away; and the dictionary that
         // is found is the object's own, and so alive.
         let is_same = unsafe {
-            word(object.as_ptr().cast::<u8>().sub(at::MANAGED_DICT)) == self.dict && self.has_state(py)
+            word(object.as_ptr().cast::<u8>().sub(at::MANAGED_DICT)) == self.dict.address
+                && self.dict.is_unchanged(py)
         };
         is_same.then_some(Seen {
             py,
             wanted: &self.wanted,
         })
     }
+}
 
-    /// Whether the dictionary is as it was.
+impl DictState {
+    /// As it is now. `None`: it cannot be followed.
+    pub(crate) fn take(dict: &Bound<'_, PyDict>, keep: Keep) -> Option<Self> {
+        let py = dict.py();
+        let mut kept = Vec::new();
+        let state = if stamp::can_follow_objects(py) {
+            State::Number(stamp::take(py, &[dict])?)
+        } else {
+            can_be(py).then_some(())?;
+            let values = dict.values();
+            kept.extend(values.iter().filter(|value| keep.keeps(value)).map(Bound::unbind));
+            // SAFETY: a dictionary, in an interpreter that was tried out.
+            unsafe { slots_of(dict) }?
+        };
+        Some(Self {
+            address: dict.as_ptr().addr(),
+            state,
+            _kept: kept,
+        })
+    }
+
+    /// Whether it is this one, and as it was. Runs no Python code.
+    #[inline]
+    pub(crate) fn holds(&self, dict: &Bound<'_, PyDict>) -> bool {
+        // SAFETY: it is the dictionary that is given here, and so alive.
+        dict.as_ptr().addr() == self.address && unsafe { self.is_unchanged(dict.py()) }
+    }
+
+    /// Whether it is as it was.
     ///
     /// # Safety
-    /// The address in `dict` is that of a live dictionary.
+    /// The address is that of a live dictionary.
     #[inline]
-    unsafe fn has_state(&self, py: Python<'_>) -> bool {
-        let dict = self.dict as *mut ffi::PyObject;
+    unsafe fn is_unchanged(&self, py: Python<'_>) -> bool {
+        let dict = self.address as *mut ffi::PyObject;
         match &self.state {
             State::Number(number) => {
                 // SAFETY: our caller's.
